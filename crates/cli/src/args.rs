@@ -1,0 +1,244 @@
+//! The global flags, as typed and as meant.
+//!
+//! Runs in: any process.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use libcontainer::trace::Trace;
+
+use crate::usage::UsageError;
+use crate::{PROGRAM, commands};
+
+/// The flags that every command has. The texts are what `--help` prints.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a list of switches is what it is")]
+pub struct GlobalArgs {
+    /// Log everything, also what only helps to find a fault
+    #[arg(long)]
+    pub debug: bool,
+
+    /// Append the log to FILE [default: stderr]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
+    /// How a line of the log looks: json is what containerd and Podman read
+    #[arg(long, value_name = "text|json", default_value = "text")]
+    pub log_format: String,
+
+    /// The least that is logged [default: warning in a text file, else error]
+    #[arg(long, value_name = "error|warning|debug")]
+    pub log_level: Option<LogLevel>,
+
+    /// Where the state of containers is kept; best on a tmpfs [default: /run/corten, or $XDG_RUNTIME_DIR/corten]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Have systemd make the cgroups; cgroupsPath is then slice:prefix:name
+    #[arg(long)]
+    systemd_cgroup: bool,
+
+    /// Who makes the cgroups
+    #[arg(long, value_name = "cgroupfs|systemd|disabled")]
+    cgroup_manager: Option<CgroupManager>,
+
+    /// Whether cgroups that cannot be written are an error
+    #[arg(long, value_name = "true|false|auto", value_parser = bool_or_auto)]
+    rootless: Option<Rootless>,
+
+    /// Write where the time goes to FILE, as trace-event JSON for Perfetto
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Print the version
+    #[arg(long, short)]
+    pub version: bool,
+
+    /// Print help
+    #[arg(long, short)]
+    pub help: bool,
+}
+
+/// `--log-level`, in the words of crun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warning,
+    Debug,
+}
+
+/// `--cgroup-manager`, in the words of crun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+/// `--rootless`. Nothing depends on it yet: a cgroup that cannot be made is always an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rootless;
+
+fn bool_or_auto(word: &str) -> Result<Rootless, &'static str> {
+    let is_auto = word.is_empty() || word.eq_ignore_ascii_case("auto");
+    if is_auto || crate::argv::go_bool(OsStr::new(word)).is_some() {
+        Ok(Rootless)
+    } else {
+        Err("not true, false or auto")
+    }
+}
+
+impl GlobalArgs {
+    /// The declaration of the global flags.
+    pub fn command() -> Command {
+        let command = Command::new(PROGRAM).no_binary_name(true).args_override_self(true);
+        Self::augment_args(command.disable_help_flag(true).disable_version_flag(true))
+    }
+
+    /// Types the canonical words of the global flags.
+    pub fn parse(declared: Command, words: &[OsString]) -> anyhow::Result<Self> {
+        let usage = |error: clap::Error| UsageError::from_clap(&error);
+        let mut matches = declared.try_get_matches_from(words).map_err(usage)?;
+        Ok(Self::from_arg_matches_mut(&mut matches).map_err(usage)?)
+    }
+}
+
+/// The whole command line as a tree of clap's, for help, man pages and completions.
+#[must_use]
+pub fn command_tree() -> Command {
+    let tree = GlobalArgs::augment_args(Command::new(PROGRAM));
+    tree.about("An OCI runtime: runs containers from bundles, a drop-in for runc")
+        .after_help("A bundle is a directory with a config.json and a root file system. `corten spec` writes a config.json.")
+        .disable_help_flag(true)
+        .subcommand_value_name("COMMAND")
+        .subcommands(commands::ALL.iter().map(commands::Entry::command))
+}
+
+/// What the global flags mean here and now.
+#[derive(Debug)]
+pub struct Globals {
+    /// The directory of the containers' states, absolute.
+    pub root: PathBuf,
+    /// `root` is below $XDG_RUNTIME_DIR because nothing else was said.
+    is_xdg_root: bool,
+    pub cgroup_manager: CgroupManager,
+    pub trace: Option<Arc<Trace>>,
+    trace_file: Option<PathBuf>,
+}
+
+impl Globals {
+    /// Looks at the environment for what the flags leave open.
+    pub fn resolve(args: &GlobalArgs) -> anyhow::Result<Self> {
+        let (root, is_xdg_root) = match &args.root {
+            Some(root) => (sane_root(root)?, false),
+            None => default_root(),
+        };
+        let by_flag =
+            if args.systemd_cgroup { CgroupManager::Systemd } else { CgroupManager::Cgroupfs };
+        Ok(Self {
+            root,
+            is_xdg_root,
+            cgroup_manager: args.cgroup_manager.unwrap_or(by_flag),
+            trace: args.trace.as_ref().map(|_| Arc::new(Trace::new())),
+            trace_file: args.trace.clone(),
+        })
+    }
+
+    /// Makes a root below $XDG_RUNTIME_DIR, with the sticky bit that keeps it from being cleaned up (XDG Base Directory
+    /// Specification). Other roots are made by the library.
+    pub fn make_xdg_root(&self) -> anyhow::Result<()> {
+        if !self.is_xdg_root {
+            return Ok(());
+        }
+        let path = &self.root;
+        let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        make.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1700)))
+            .with_context(|| {
+                format!(
+                    "{}: the path in $XDG_RUNTIME_DIR must be writable by the user",
+                    path.display()
+                )
+            })
+    }
+
+    /// Writes what `--trace` asked for.
+    pub fn write_trace(&self) -> anyhow::Result<()> {
+        let (Some(trace), Some(file)) = (&self.trace, &self.trace_file) else { return Ok(()) };
+        Ok(trace.write(file)?)
+    }
+}
+
+/// `root`, absolute and without `.` and `..`, as runc cleans it: by the text alone.
+fn sane_root(root: &Path) -> anyhow::Result<PathBuf> {
+    let mut clean = PathBuf::from("/");
+    for component in std::path::absolute(root)?.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Normal(name) => clean.push(name),
+            _ => {}
+        }
+    }
+    if clean == Path::new("/") {
+        bail!("Option --root argument should not be set to /");
+    }
+    Ok(clean)
+}
+
+/// As runc has it with its own name; `true`: below $XDG_RUNTIME_DIR.
+fn default_root() -> (PathBuf, bool) {
+    match env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) if honours_xdg() => (Path::new(&dir).join(PROGRAM), true),
+        _ => (Path::new("/run").join(PROGRAM), false),
+    }
+}
+
+/// Root in the initial user namespace uses /run whatever the environment says: sudo keeps the user's variables.
+fn honours_xdg() -> bool {
+    let in_user_namespace = || {
+        let whole = ["0", "0", "4294967295"];
+        fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(whole))
+    };
+    !rustix::process::geteuid().is_root()
+        || (env::var_os("USER").is_none_or(|user| user != "root") && in_user_namespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_that_is_the_root_directory_is_refused() {
+        for root in ["/", "//", "/run/..", "/../.."] {
+            let error = sane_root(Path::new(root)).unwrap_err();
+            assert_eq!(error.to_string(), "Option --root argument should not be set to /");
+        }
+    }
+
+    #[test]
+    fn root_is_made_absolute_and_clean() {
+        assert_eq!(sane_root(Path::new("/a/./b/../c/")).unwrap(), Path::new("/a/c"));
+        assert!(sane_root(Path::new("a")).unwrap().is_absolute());
+    }
+
+    #[test]
+    fn rootless_takes_gos_booleans_and_auto() {
+        for word in ["true", "0", "auto", "AUTO"] {
+            assert!(bool_or_auto(word).is_ok(), "{word}");
+        }
+        assert!(bool_or_auto("maybe").is_err());
+    }
+
+    #[test]
+    fn command_tree_is_consistent() {
+        command_tree().debug_assert();
+        GlobalArgs::command().debug_assert();
+    }
+}

@@ -1,0 +1,97 @@
+//! One file per command: `struct Args` is its flags and operands, `run` does it.
+//!
+//! Runs in: runtime.
+
+mod create;
+mod create_flags;
+pub mod delete;
+mod kill;
+mod list;
+mod plan;
+mod run;
+mod spec;
+mod start;
+mod state;
+pub mod version;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+
+use crate::args::Globals;
+use crate::argv::CommandLine;
+use crate::usage::UsageError;
+
+/// A command, by its name.
+///
+/// Its arguments are declared only when it is the one that was called: declaring all of them takes as long as `state`.
+pub struct Entry {
+    name: &'static str,
+    declare: fn(Command) -> Command,
+    run: fn(&mut ArgMatches, &Globals) -> anyhow::Result<ExitCode>,
+}
+
+macro_rules! commands {
+    ($($name:ident),* $(,)?) => {
+        /// All commands, in the order of `--help`.
+        pub const ALL: &[Entry] = &[$(Entry {
+            name: stringify!($name),
+            declare: $name::Args::augment_args,
+            run: |matches, globals| {
+                let args = $name::Args::from_arg_matches_mut(matches);
+                $name::run(args.map_err(|error| UsageError::from_clap(&error))?, globals)
+            },
+        }),*];
+    };
+}
+
+commands!(create, delete, kill, list, plan, run, spec, start, state, version);
+
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name == name)
+}
+
+impl Entry {
+    /// The declaration of its flags and operands.
+    pub fn command(&self) -> Command {
+        let command = Command::new(self.name).bin_name(format!("{} {}", crate::PROGRAM, self.name));
+        (self.declare)(command.no_binary_name(true).args_override_self(true))
+    }
+
+    /// Types its part of the command line.
+    pub fn parse(&self, line: &CommandLine) -> anyhow::Result<ArgMatches> {
+        let mut command = self.command();
+        let wrong = UsageError::operands(&command, line.operands.len());
+        let parsed = match wrong {
+            Some(error) => Err(error),
+            None => command
+                .try_get_matches_from_mut(line.arguments())
+                .map_err(|error| UsageError::from_clap(&error)),
+        };
+        Ok(parsed.map_err(|error| error.for_command(&mut command))?)
+    }
+
+    /// Does it.
+    pub fn run(&self, matches: &mut ArgMatches, globals: &Globals) -> anyhow::Result<ExitCode> {
+        (self.run)(matches, globals)
+    }
+}
+
+/// The operand of the commands that act on one container.
+#[derive(Debug, clap::Args)]
+struct ContainerId {
+    /// The name of the container, unique below --root
+    #[arg(value_name = "container-id", required = true)]
+    id: String,
+}
+
+impl ContainerId {
+    fn get(&self) -> anyhow::Result<&str> {
+        if self.id.is_empty() {
+            bail!("container id cannot be empty");
+        }
+        Ok(&self.id)
+    }
+}

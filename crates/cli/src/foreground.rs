@@ -1,0 +1,217 @@
+//! A command that stays with the container's process until it ends: signals, terminal, reaping, exit code.
+//!
+//! One loop over poll(2) and no handler: all signals are blocked and read from a signalfd. They are blocked before the
+//! process exists, so that none is lost; init gives the process an empty mask.
+//!
+//! Runs in: runtime.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use libcontainer::{Console, Container, CreateOptions, ExitStatus, InitProcess, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Known, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::commands;
+use crate::terminal::Terminal;
+
+/// Runs a container and returns the exit code of its process: its own, or 128 and the number of the signal that ended it.
+pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::Result<ExitCode> {
+    let signals = block_signals().context("block signals")?;
+    if subreaper
+        && let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+    {
+        log::warn!("become a subreaper: {error}");
+    }
+    let (console, inits_end) = socket_pair().context("make a socket for the terminal")?;
+    options.console = Some(Console::Connected(inits_end));
+    let mut terminal = Ok(None);
+    let ran = Container::run_prepared(&options, || terminal = Terminal::receive(console.as_fd()));
+    let (container, init) = ran?;
+    let outcome = terminal
+        .context("receive the terminal of the container")
+        .and_then(|terminal| stay(&signals, &init, terminal));
+    if outcome.is_err() || !keep {
+        delete(&options, &container);
+    }
+    Ok(exit_code(outcome?))
+}
+
+fn delete(options: &CreateOptions, container: &Container) {
+    match Container::delete(&options.root, container.id(), true) {
+        Ok(problems) => commands::delete::warn(problems),
+        // What the process has returned is still what the caller wants to know.
+        Err(error) => log::error!("delete container: {:#}", anyhow::Error::new(error)),
+    }
+}
+
+fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Blocks all signals but those that the kernel raises for faults of this program, and returns where to read them.
+fn block_signals() -> io::Result<SignalFd> {
+    let mut set = SigSet::all();
+    for fault in [Known::SIGSEGV, Known::SIGBUS, Known::SIGFPE, Known::SIGILL] {
+        set.remove(fault);
+    }
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Stays until init has ended and all of its output is written.
+fn stay(
+    signals: &SignalFd,
+    init: &InitProcess,
+    mut terminal: Option<Terminal>,
+) -> anyhow::Result<ExitStatus> {
+    let mut ended = None;
+    loop {
+        wait(signals.as_fd(), init.pidfd(), ended.is_some(), terminal.as_ref()).context("poll")?;
+        while let Some(info) = signals.read_signal().context("read a signal")? {
+            let interrupts = receive(info.ssi_signo, init, ended.is_some(), terminal.as_mut());
+            if let (true, Some(status)) = (interrupts, ended) {
+                return Ok(status);
+            }
+        }
+        if let Some(terminal) = &mut terminal {
+            terminal.relay();
+        }
+        if ended.is_none() && is_readable(init.pidfd()) {
+            ended = Some(init.wait()?);
+            terminal.iter_mut().for_each(Terminal::finish);
+        }
+        match ended {
+            Some(status) if terminal.as_ref().is_none_or(Terminal::is_finished) => {
+                return Ok(status);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sleeps until there is something to do.
+fn wait(
+    signals: BorrowedFd<'_>,
+    init: BorrowedFd<'_>,
+    ended: bool,
+    terminal: Option<&Terminal>,
+) -> io::Result<()> {
+    let mut fds = vec![PollFd::from_borrowed_fd(signals, PollFlags::IN)];
+    if !ended {
+        fds.push(PollFd::from_borrowed_fd(init, PollFlags::IN));
+    }
+    if let Some(terminal) = terminal {
+        terminal.watch(&mut fds);
+    }
+    match poll(&mut fds, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    poll(&mut fds, Some(&rustix::event::Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Does what one signal asks for. `true`: it would have ended a process that no longer is.
+fn receive(number: u32, init: &InitProcess, ended: bool, terminal: Option<&mut Terminal>) -> bool {
+    match (Fate::of(number), terminal) {
+        (Fate::Reap, _) => reap_others(init.pid()),
+        (Fate::Resize, Some(terminal)) => terminal.resize(),
+        (Fate::Resize, None) => {}
+        (Fate::Forward(_), _) if ended => return true,
+        (Fate::Forward(signal), terminal) => {
+            if let Err(error) = init.signal(signal) {
+                log::debug!("{:#}", anyhow::Error::new(error));
+            }
+            if is(number, Known::SIGCONT) {
+                terminal.into_iter().for_each(Terminal::resume);
+            }
+        }
+    }
+    false
+}
+
+/// What becomes of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// SIGCHLD is about our own children.
+    Reap,
+    /// SIGWINCH is about our own terminal: the container's gets the new size, and its process a SIGWINCH from the kernel.
+    Resize,
+    Forward(Signal),
+}
+
+impl Fate {
+    fn of(number: u32) -> Self {
+        match i32::try_from(number).ok().and_then(Signal::from_number) {
+            _ if is(number, Known::SIGCHLD) => Self::Reap,
+            _ if is(number, Known::SIGWINCH) => Self::Resize,
+            Some(signal) => Self::Forward(signal),
+            None => Self::Reap,
+        }
+    }
+}
+
+fn is(number: u32, known: Known) -> bool {
+    i32::try_from(number) == Ok(known as i32)
+}
+
+/// Reaps what the container or a hook has left to us; init is left for [`InitProcess::wait`].
+fn reap_others(init: i32) {
+    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    // An error says that there is no child.
+    while let Ok(status) = waitid(Id::All, peek) {
+        match status.pid() {
+            Some(pid) if pid.as_raw() != init => drop(waitpid(pid, Some(WaitPidFlag::WNOHANG))),
+            _ => return,
+        }
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = match status {
+        ExitStatus::Exited(code) => code,
+        ExitStatus::Signaled(number) => 128 + number,
+    };
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(number: u32) -> Option<i32> {
+        match Fate::of(number) {
+            Fate::Forward(signal) => Some(signal.number()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn signals_are_forwarded_all_but_two() {
+        let kept: Vec<u32> = (1..=64).filter(|number| forwarded(*number).is_none()).collect();
+        assert_eq!(kept, [17, 28]);
+    }
+
+    #[test]
+    fn forwarded_signal_keeps_its_number() {
+        assert_eq!(forwarded(15), Some(15));
+        assert_eq!(forwarded(64), Some(64));
+    }
+
+    #[test]
+    fn exit_code_is_the_process_s_own_or_128_and_the_signal() {
+        let code = |status| format!("{:?}", exit_code(status));
+        assert_eq!(code(ExitStatus::Exited(0)), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(ExitStatus::Exited(255)), format!("{:?}", ExitCode::from(255)));
+        assert_eq!(code(ExitStatus::Signaled(9)), format!("{:?}", ExitCode::from(137)));
+    }
+}

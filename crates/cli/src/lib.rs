@@ -1,0 +1,108 @@
+//! The command line of corten: runc's, to the letter where callers depend on it.
+//!
+//! A call goes through three stages. [`argv`] sorts the words, in every spelling that runc's callers use, into global
+//! flags and the command's own. [`args`] and one `struct Args` per file of [`commands`] give them types. The command
+//! calls libcontainer and prints its result; what fails is printed once, by [`report`].
+//!
+//! Runs in: runtime.
+
+mod args;
+mod argv;
+mod commands;
+mod fds;
+mod foreground;
+mod log;
+mod report;
+mod terminal;
+mod usage;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::{GlobalArgs, Globals};
+use argv::CommandLine;
+use clap::ArgMatches;
+use commands::Entry;
+use usage::UsageError;
+
+pub use args::command_tree;
+
+/// What the program is called in every text.
+const PROGRAM: &str = "corten";
+
+/// Does what the process was called for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let globals = GlobalArgs::command();
+    let line = CommandLine::split(env::args_os().skip(1), &globals, |name| {
+        commands::find(name).map(Entry::command)
+    });
+    GlobalArgs::parse(globals, &line.globals)
+        .and_then(|globals| dispatch(&globals, &line))
+        .unwrap_or_else(|error| report::failure(&error))
+}
+
+fn dispatch(globals: &GlobalArgs, line: &CommandLine) -> anyhow::Result<ExitCode> {
+    // Before anything is opened here: no file of ours may become a fd that the container was promised.
+    let invocation = invocation(line);
+    log::open(globals)?;
+    if globals.version {
+        return commands::version::print();
+    }
+    match invocation? {
+        Invocation::Help(topic) => help(topic.as_deref()),
+        Invocation::Command(entry, mut matches) => {
+            let globals = Globals::resolve(globals)?;
+            let outcome = entry.run(&mut matches, &globals);
+            globals.write_trace()?;
+            outcome
+        }
+    }
+}
+
+enum Invocation {
+    Help(Option<OsString>),
+    Command(&'static Entry, ArgMatches),
+}
+
+fn invocation(line: &CommandLine) -> anyhow::Result<Invocation> {
+    if let Some(problem) = &line.problem {
+        return Err(problem.clone().into());
+    }
+    let Some(name) = &line.command else { return Ok(Invocation::Help(None)) };
+    if name == "help" {
+        return Ok(Invocation::Help(line.operands.first().cloned()));
+    }
+    let Some(entry) = find(name) else { return Err(UsageError::unknown_command(name).into()) };
+    if line.help {
+        return Ok(Invocation::Help(Some(name.clone())));
+    }
+    let matches = entry.parse(line)?;
+    fds::check_preserved(&matches)?;
+    Ok(Invocation::Command(entry, matches))
+}
+
+fn find(name: &OsStr) -> Option<&'static Entry> {
+    name.to_str().and_then(commands::find)
+}
+
+fn help(topic: Option<&OsStr>) -> anyhow::Result<ExitCode> {
+    let text = match topic {
+        None => command_tree().render_long_help(),
+        Some(name) => {
+            let entry = find(name).ok_or_else(|| UsageError::unknown_command(name))?;
+            entry.command().render_long_help()
+        }
+    };
+    print(text.to_string().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to stdout.
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(anyhow::Error::new)?;
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The terminal of a container in the foreground: bytes both ways, size, and the modes of the host's terminal.
+//!
+//! Runs in: runtime.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, read, write};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::{
+    OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp,
+    tcgetwinsize, tcsetattr, tcsetwinsize,
+};
+
+/// As much as a pty gives in one read.
+const CHUNK: usize = 4096;
+
+/// What can be left in a pty when its last writer ends: the kernel keeps 64 KiB and a line discipline's 4 KiB. More than that
+/// after the end of init comes from processes that go on, and those must not keep us.
+const LEFTOVER: usize = 128 * 1024;
+
+/// The master of the container's terminal, and what is under way between it and our stdio.
+#[derive(Debug)]
+pub struct Terminal {
+    master: OwnedFd,
+    /// Held open so that a container whose processes close the terminal for a while (systemd and its console) is not taken
+    /// for one that has ended. Gone when init has ended.
+    slave: Option<OwnedFd>,
+    host: HostTerminal,
+    input: Stream,
+    output: Stream,
+}
+
+/// Bytes that were read and not yet written.
+#[derive(Debug, Default)]
+struct Stream {
+    pending: Vec<u8>,
+    /// Nothing more is read.
+    is_ended: bool,
+    /// All bytes so far.
+    total: usize,
+    /// The last byte so far.
+    last: Option<u8>,
+}
+
+impl Terminal {
+    /// Takes the master that init has sent to `socket`; `None`: the container has no terminal.
+    ///
+    /// To be called when init has set up the terminal and before it executes the program, so that the program finds the right
+    /// size and modes.
+    pub fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Self>> {
+        let Some(master) = receive_fd(socket)? else { return Ok(None) };
+        let slave = ioctl_tiocgptpeer(
+            &master,
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+        )?;
+        fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
+        let host = HostTerminal::enter_raw();
+        if !host.prints_raw() {
+            leave_newlines_alone(&master)?;
+        }
+        let (input, output) = (Stream::default(), Stream::default());
+        let terminal = Self { master, slave: Some(slave), host, input, output };
+        if terminal.size().is_none() {
+            terminal.resize();
+        }
+        Ok(Some(terminal))
+    }
+
+    /// Adds what this waits for to `fds`.
+    pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        let mut master = PollFlags::empty();
+        if self.output.wants_more() {
+            master |= PollFlags::IN;
+        } else if !self.output.pending.is_empty() {
+            fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::OUT));
+        }
+        if !self.input.pending.is_empty() {
+            master |= PollFlags::OUT;
+        } else if self.reads_stdin() {
+            fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
+        }
+        // Without an event to wait for, a hang-up would still wake us for ever.
+        if !master.is_empty() {
+            fds.push(PollFd::from_borrowed_fd(self.master.as_fd(), master));
+        }
+    }
+
+    /// Moves what can be moved without waiting.
+    pub fn relay(&mut self) {
+        self.relay_input();
+        self.relay_output();
+    }
+
+    fn relay_input(&mut self) {
+        if self.reads_stdin() && self.input.pending.is_empty() && is_ready(stdin(), PollFlags::IN) {
+            self.input.fill(stdin());
+            if self.input.is_ended {
+                self.end_input();
+            }
+        }
+        self.input.empty_into(self.master.as_fd());
+    }
+
+    /// Types the end-of-file character, as script(1) does, so that a shell that reads a pipe ends with it. After half a line the
+    /// first one only sends the line.
+    fn end_input(&mut self) {
+        let Ok(termios) = tcgetattr(&self.master) else { return };
+        let end = termios.special_codes[SpecialCodeIndex::VEOF];
+        let count = if self.input.last.is_none_or(|last| last == b'\n') { 1 } else { 2 };
+        self.input.pending.extend(std::iter::repeat_n(end, count));
+    }
+
+    fn relay_output(&mut self) {
+        if self.output.wants_more() {
+            let is_over = self.output.fill(self.master.as_fd()) == Filled::Nothing;
+            let is_too_much = self.output.total > LEFTOVER;
+            if self.slave.is_none() && (is_over || is_too_much) {
+                self.output.is_ended = true;
+            }
+        }
+        if !self.output.pending.is_empty() && is_ready(stdout(), PollFlags::OUT) {
+            self.output.empty_into(stdout());
+        }
+    }
+
+    /// init has ended: what it has written before is still to be relayed.
+    pub fn finish(&mut self) {
+        self.slave = None;
+        self.input = Stream { is_ended: true, ..Stream::default() };
+        self.output.total = 0;
+    }
+
+    /// All of the output is written.
+    pub fn is_finished(&self) -> bool {
+        self.output.is_ended && self.output.pending.is_empty()
+    }
+
+    fn reads_stdin(&self) -> bool {
+        !self.input.is_ended && self.host.may_read()
+    }
+
+    /// Gives the container's terminal the size of ours.
+    pub fn resize(&self) {
+        let ours = [stdout(), stdin(), stderr()].into_iter().find_map(|fd| tcgetwinsize(fd).ok());
+        if let Some(size) = ours {
+            // It fails only when the terminal is gone.
+            tcsetwinsize(&self.master, size).ok();
+        }
+    }
+
+    /// We were stopped, or in the background, and go on: a shell has changed the modes meanwhile.
+    pub fn resume(&mut self) {
+        self.host.resume();
+        self.resize();
+    }
+
+    /// `None`: no size was set yet (process.consoleSize).
+    fn size(&self) -> Option<(u16, u16)> {
+        let size = tcgetwinsize(&self.master).ok()?;
+        Some((size.ws_row, size.ws_col)).filter(|size| *size != (0, 0))
+    }
+}
+
+/// What came of a read.
+#[derive(Debug, PartialEq, Eq)]
+enum Filled {
+    Something,
+    /// Nothing for now.
+    Nothing,
+}
+
+impl Stream {
+    fn wants_more(&self) -> bool {
+        !self.is_ended && self.pending.is_empty()
+    }
+
+    fn fill(&mut self, from: BorrowedFd<'_>) -> Filled {
+        let mut buffer = [0; CHUNK];
+        match read(from, &mut buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => return Filled::Nothing,
+            // EIO of a master: nobody has the terminal open any more. Of a slave: it has hung up.
+            Ok(0) | Err(_) => self.is_ended = true,
+            Ok(count) => {
+                self.pending.extend(buffer.iter().take(count));
+                self.total = self.total.saturating_add(count);
+                self.last = self.pending.last().copied();
+            }
+        }
+        Filled::Something
+    }
+
+    fn empty_into(&mut self, to: BorrowedFd<'_>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        match write(to, &self.pending) {
+            Ok(count) => drop(self.pending.drain(..count.min(self.pending.len()))),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Nobody reads it any more; the other side is not to be blocked by that.
+            Err(_) => self.pending.clear(),
+        }
+    }
+}
+
+/// The terminal that we were called on, if any; its modes are restored when this is dropped.
+#[derive(Debug)]
+struct HostTerminal {
+    /// Of stdin, before and while we relay; `None`: stdin is no terminal.
+    modes: Option<(Termios, Termios)>,
+    is_raw: bool,
+}
+
+impl HostTerminal {
+    fn enter_raw() -> Self {
+        let modes = tcgetattr(stdin()).ok().map(|saved| {
+            let mut raw = saved.clone();
+            raw.make_raw();
+            (saved, raw)
+        });
+        let mut host = Self { modes, is_raw: false };
+        host.resume();
+        host
+    }
+
+    /// From the background the modes are the shell's, and a read would be an error (SIGTTIN is blocked).
+    fn resume(&mut self) {
+        if let Some((_, raw)) = &self.modes {
+            self.is_raw = is_foreground() && tcsetattr(stdin(), OptionalActions::Now, raw).is_ok();
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.modes.is_none() || self.is_raw
+    }
+
+    /// Whether our output goes to a terminal that adds no carriage returns: then the container's has to.
+    fn prints_raw(&self) -> bool {
+        self.is_raw && isatty(stdout())
+    }
+}
+
+impl Drop for HostTerminal {
+    fn drop(&mut self) {
+        if let Some((saved, _)) = &self.modes
+            && self.is_raw
+        {
+            // It fails only when the terminal is gone.
+            tcsetattr(stdin(), OptionalActions::Now, saved).ok();
+        }
+    }
+}
+
+/// Where stdin is not our controlling terminal there is no job control, and no background.
+fn is_foreground() -> bool {
+    tcgetpgrp(stdin()).map_or(true, |group| group == rustix::process::getpgrp())
+}
+
+/// Keeps the container's terminal from writing `\r\n` for `\n` into a file or pipe (runc does so in the foreground, too).
+fn leave_newlines_alone(master: &OwnedFd) -> io::Result<()> {
+    let mut termios = tcgetattr(master)?;
+    termios.output_modes.remove(OutputModes::ONLCR);
+    Ok(tcsetattr(master, OptionalActions::Now, &termios)?)
+}
+
+/// Whether it can be read or written without waiting, be it an end or an error.
+fn is_ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// The fd of the one message in `socket`; `None`: there is no message.
+fn receive_fd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut name = [0; CHUNK];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    match recvmsg(socket, &mut [IoSliceMut::new(&mut name)], &mut control, flags) {
+        Ok(_) => {}
+        Err(Errno::AGAIN) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    }))
+}

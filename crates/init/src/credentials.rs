@@ -1,0 +1,181 @@
+//! Ids and capabilities: set in the one order that works, then read back.
+//!
+//! Runs in: init.
+
+use corten_plan::Stage;
+use corten_plan::wire::Ids;
+
+use crate::report::{self, At, Done, Failed};
+use crate::run::Init;
+use crate::sys::abi::{
+    CapData, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP,
+    PR_CAPBSET_READ, PR_GET_NO_NEW_PRIVS, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS,
+};
+use crate::sys::{Errno, memory, process};
+
+/// The last capability of the oldest kernel that we run on: CAP_CHECKPOINT_RESTORE, Linux 5.9.
+const LAST_KNOWN: u32 = 40;
+
+/// The five sets, bit n for capability n.
+#[derive(Debug, Clone, Copy)]
+pub struct Sets {
+    /// What execve can give.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// Can be in force.
+    pub permitted: u64,
+    /// Kept across execve, for files that have it too.
+    pub inheritable: u64,
+    /// Kept across execve.
+    pub ambient: u64,
+}
+
+impl Sets {
+    /// Without what the kernel does not know.
+    fn known(self, mask: u64) -> Self {
+        Self {
+            bounding: self.bounding & mask,
+            effective: self.effective & mask,
+            permitted: self.permitted & mask,
+            inheritable: self.inheritable & mask,
+            ambient: self.ambient & mask,
+        }
+    }
+
+    /// As capset takes them.
+    fn data(self) -> [CapData; 2] {
+        let half = |shift: u32| CapData {
+            effective: half(self.effective, shift),
+            permitted: half(self.permitted, shift),
+            inheritable: half(self.inheritable, shift),
+        };
+        [half(0), half(32)]
+    }
+}
+
+fn half(set: u64, shift: u32) -> u32 {
+    u32::try_from(set >> shift & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+/// [`corten_plan::Op::NoNewPrivileges`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn no_new_privileges() -> Done {
+    process::prctl(PR_SET_NO_NEW_PRIVS, 1, 0).at(Stage::Op)?;
+    match process::prctl(PR_GET_NO_NEW_PRIVS, 0, 0).at(Stage::ReadBack)? {
+        1 => Ok(()),
+        _ => Err(Failed::new(Stage::ReadBack, Errno::EPERM)),
+    }
+}
+
+/// [`corten_plan::Op::Credentials`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: Sets) -> Done {
+    let last = last_capability();
+    let sets = sets.known(u64::MAX >> (63 - last));
+    // Dropping from the bounding set needs CAP_SETPCAP, setgroups and setresgid CAP_SETGID: all before setresuid, which takes
+    // the effective ones; KEEPCAPS leaves the permitted ones, from which capset takes what is wanted.
+    drop_bounding(sets.bounding, last)?;
+    process::prctl(PR_SET_KEEPCAPS, 1, 0).at(Stage::Capset)?;
+    if let Some(groups) = groups {
+        set_groups(groups)?;
+    }
+    process::set_gid(gid).at(Stage::Gid)?;
+    process::set_uid(uid).at(Stage::Uid)?;
+    let data = sets.data();
+    process::capset(&data).at(Stage::Capset)?;
+    raise_ambient(init, sets.ambient, last)?;
+    read_back(uid, gid, &data)
+}
+
+/// The last capability that the kernel knows.
+fn last_capability() -> u32 {
+    let known = |capability: &u32| process::prctl(PR_CAPBSET_READ, *capability, 0).is_ok();
+    (LAST_KNOWN + 1..63).take_while(known).last().unwrap_or(LAST_KNOWN)
+}
+
+fn drop_bounding(bounding: u64, last: u32) -> Done {
+    for capability in 0..=last {
+        if bounding >> capability & 1 == 1 {
+            continue;
+        }
+        let dropped = process::prctl(PR_CAPBSET_DROP, capability, 0);
+        // Without CAP_SETPCAP nothing can be dropped, and what is not there need not be.
+        let absent = || process::prctl(PR_CAPBSET_READ, capability, 0) == Ok(0);
+        if dropped == Err(Errno::EPERM) && absent() {
+            continue;
+        }
+        dropped.item(Stage::Bounding, item(capability))?;
+    }
+    Ok(())
+}
+
+fn item(capability: u32) -> u16 {
+    u16::try_from(capability).unwrap_or(u16::MAX)
+}
+
+/// Sets the supplementary groups and reads them back; the kernel keeps them sorted.
+fn set_groups(groups: Ids<'_>) -> Done {
+    let mut few = [0; 32];
+    let count = groups.len();
+    let ids = match few.get_mut(..count) {
+        Some(ids) => ids,
+        None => memory::numbers(count).at(Stage::Groups)?,
+    };
+    ids.iter_mut().zip(groups.iter()).for_each(|(to, from)| *to = from);
+    process::setgroups(ids).at(Stage::Groups)?;
+    let read = process::getgroups(ids).at(Stage::ReadBack)?;
+    let kept = groups.iter().all(|id| ids.binary_search(&id).is_ok());
+    if read == count && kept { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+/// A capability that cannot be ambient is a warning, as with runc: it must be permitted and inheritable.
+fn raise_ambient(init: &mut Init, ambient: u64, last: u32) -> Done {
+    process::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0).at(Stage::Ambient)?;
+    for capability in (0..=last).filter(|capability| ambient >> capability & 1 == 1) {
+        let raised = process::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability);
+        if let Err(failed) = raised.item(Stage::Ambient, item(capability)) {
+            report::warned(init.op, failed, &init.detail).at(Stage::Ambient)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel says now must be what was asked for: an id of 4294967295 means "no change" to setresuid, for one.
+fn read_back(uid: u32, gid: u32, data: &[CapData; 2]) -> Done {
+    let same_ids = process::uids().at(Stage::ReadBack)? == [uid; 3]
+        && process::gids().at(Stage::ReadBack)? == [gid; 3];
+    let same_sets = process::capget().at(Stage::ReadBack)? == *data;
+    if same_ids && same_sets { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_split_into_halves() {
+        let sets = Sets {
+            bounding: 0,
+            effective: 1,
+            permitted: 1 << 32 | 2,
+            inheritable: 1 << 40,
+            ambient: 0,
+        };
+        let [low, high] = sets.data();
+        assert_eq!(low, CapData { effective: 1, permitted: 2, inheritable: 0 });
+        assert_eq!(high, CapData { effective: 0, permitted: 1, inheritable: 1 << 8 });
+    }
+
+    #[test]
+    fn sets_with_unknown_capabilities_lose_them() {
+        let all = Sets { bounding: !0, effective: !0, permitted: !0, inheritable: !0, ambient: !0 };
+        let known = all.known(u64::MAX >> (63 - 40));
+        assert_eq!(known.bounding, (1 << 41) - 1);
+        assert_eq!(known.data()[1].effective, 0x1ff);
+    }
+}

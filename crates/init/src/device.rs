@@ -1,0 +1,99 @@
+//! Device nodes and symbolic links in the root.
+//!
+//! Runs in: init.
+
+use core::ffi::CStr;
+
+use corten_plan::Stage;
+
+use crate::mounts::proc_path;
+use crate::report::{At, Done, Failed};
+use crate::run::Init;
+use crate::sys::abi::{O_NOFOLLOW, O_PATH, S_IFIFO, S_IFMT, Statx};
+use crate::sys::{Errno, FdRef, fs};
+
+/// A device node or FIFO.
+#[derive(Debug)]
+pub struct Node {
+    /// `S_IF*` and the permissions.
+    pub mode: u32,
+    /// Of its number.
+    pub major: u32,
+    /// Of its number.
+    pub minor: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+impl Node {
+    fn is(&self, found: &Statx) -> bool {
+        let same_number = (found.rdev_major, found.rdev_minor) == (self.major, self.minor);
+        found.kind() == self.mode & S_IFMT && (found.kind() == S_IFIFO || same_number)
+    }
+}
+
+/// [`corten_plan::Op::Device`].
+///
+/// # Errors
+/// See [`Stage`]; [`Stage::Verify`] with EEXIST: something else is there.
+pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
+    let Init { root: Some(root), parent, .. } = init else {
+        return Err(Failed::new(Stage::Plan, Errno::EBADF));
+    };
+    let (dir, name) = parent.of(root.get(), path)?;
+    let number = fs::device_number(node.major, node.minor).at(Stage::Create)?;
+    let made = fs::mknodat(dir, name, node.mode, number);
+    if made.is_err() && made != Err(Errno::EEXIST) {
+        return made.at(Stage::Create);
+    }
+    // Whatever has this name now, it is this what owner and mode are given to (CVE-2026-41579).
+    let fd = fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Verify)?;
+    let status = fs::status(fd.get()).at(Stage::Verify)?;
+    if !node.is(&status) {
+        return Err(Failed::new(Stage::Verify, Errno::EEXIST));
+    }
+    // One that was there may be the host's, by a bind mount: it stays as it is.
+    if made.is_err() { Ok(()) } else { give(fd.get(), node, &status).at(Stage::Owner) }
+}
+
+/// Owner and mode, where they are not yet right: a directory may have a default ACL or the set-group-id bit.
+fn give(fd: FdRef<'_>, node: &Node, status: &Statx) -> Result<(), Errno> {
+    if (status.uid, status.gid) != (node.uid, node.gid) {
+        fs::chown(fd, node.uid, node.gid)?;
+    }
+    let mode = node.mode & 0o7777;
+    if u32::from(status.mode) & 0o7777 == mode { Ok(()) } else { set_mode(fd, mode) }
+}
+
+/// Sets the mode of what `fd`, which may be `O_PATH`, is open on.
+///
+/// # Errors
+/// Those of chmod(2).
+pub fn set_mode(fd: FdRef<'_>, mode: u32) -> Result<(), Errno> {
+    match fs::chmod(fd, mode) {
+        // Until Linux 6.6 is the minimum.
+        Err(Errno::ENOSYS) => fs::chmod_path(proc_path(fd)?.as_c_str(), mode),
+        done => done,
+    }
+}
+
+/// [`corten_plan::Op::Symlink`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn link(init: &mut Init, path: &'static CStr, target: &CStr, replace: bool) -> Done {
+    let Init { root: Some(root), parent, .. } = init else {
+        return Err(Failed::new(Stage::Plan, Errno::EBADF));
+    };
+    let (dir, name) = parent.of(root.get(), path)?;
+    match fs::symlinkat(target, dir, name) {
+        Err(Errno::EEXIST) if replace => {
+            fs::unlinkat(dir, name).at(Stage::Create)?;
+            fs::symlinkat(target, dir, name).at(Stage::Create)
+        }
+        Err(Errno::EEXIST) => Ok(()),
+        made => made.at(Stage::Create),
+    }
+}

@@ -1,0 +1,348 @@
+//! Mounts: made detached, finished, then attached from fd to fd.
+//!
+//! Runs in: init.
+
+use core::ffi::CStr;
+
+use corten_plan::Stage;
+use corten_plan::op::mount_flags;
+use corten_plan::wire::{Ids, List};
+
+use crate::copy_up;
+use crate::path::Path;
+use crate::report::{At, Detail, Done, Failed};
+use crate::run::Init;
+use crate::sys::abi::{
+    AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR__ATIME, MOUNT_ATTR_RDONLY, MS_REC,
+    MountAttr, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS, S_IFDIR,
+    STATX_ATTR_MOUNT_ROOT,
+};
+use crate::sys::{Errno, Fd, FdRef, fs, mount};
+use crate::target::{self, Leaf, Target};
+
+/// The item of [`Stage::Option`] that stands for the source.
+const SOURCE_ITEM: u16 = u16::MAX;
+/// The longest key that fsconfig takes, and a NUL.
+const KEY_LENGTH: usize = 256;
+
+/// What all mounts have.
+#[derive(Debug)]
+pub struct Attributes {
+    /// `MOUNT_ATTR_*` to set on the whole tree.
+    pub recursive_set: u64,
+    /// `MOUNT_ATTR_*` to clear on the whole tree.
+    pub recursive_clear: u64,
+    /// `MS_SHARED` and its siblings.
+    pub propagation: Ids<'static>,
+}
+
+/// A new file system.
+#[derive(Debug)]
+pub struct NewFs {
+    /// Its type.
+    pub fstype: &'static CStr,
+    /// Its `source` option.
+    pub source: Option<&'static CStr>,
+    /// The other options.
+    pub options: List<'static>,
+    /// `MOUNT_ATTR_*`.
+    pub attr: u64,
+    /// What is bound where the kernel refuses.
+    pub fallback: Option<&'static CStr>,
+}
+
+/// A new file system by mount(2).
+#[derive(Debug)]
+pub struct Data {
+    /// Its type.
+    pub fstype: &'static CStr,
+    /// Its source.
+    pub source: Option<&'static CStr>,
+    /// `MS_*`.
+    pub ms_flags: u64,
+    /// Its options.
+    pub data: &'static CStr,
+}
+
+/// A bind mount.
+#[derive(Debug)]
+pub struct Bind {
+    /// What is bound.
+    pub source: &'static CStr,
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub clear: u64,
+    /// Those of `clear` that the user asked for.
+    pub must_clear: u64,
+}
+
+/// [`corten_plan::Op::MountFs`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn file_system(
+    init: &mut Init,
+    path: &CStr,
+    new: &NewFs,
+    attributes: &Attributes,
+    flags: u32,
+) -> Done {
+    let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
+    let mode = if flags & mount_flags::MODE_OF_TARGET != 0 {
+        Some(fs::status(target.get()).at(Stage::Target)?.mode)
+    } else {
+        None
+    };
+    // A read-only mount cannot be copied into: that comes after.
+    let later = if flags & mount_flags::COPY_UP != 0 { new.attr & MOUNT_ATTR_RDONLY } else { 0 };
+    let made = create(&mut init.detail, new, mode, new.attr & !later);
+    let mounted = match (made, new.fallback) {
+        (Err(Failed { errno: Errno::EPERM | Errno::EBUSY, .. }), Some(source)) => {
+            init.detail.clear();
+            let bind = Bind { source, set: new.attr, clear: 0, must_clear: 0 };
+            clone_source(&bind, 0)?
+        }
+        (made, _) => made?,
+    };
+    if flags & mount_flags::COPY_UP != 0 {
+        copy_up::copy(&mut init.detail, target.get(), mounted.get())?;
+        set(mounted.get(), 0, later, 0).at(Stage::Attr)?;
+    }
+    finish(mounted.get(), attributes)?;
+    mount::move_mount(mounted.get(), target.get()).at(Stage::Attach)
+}
+
+/// A detached mount of a new file system.
+fn create(detail: &mut Detail, new: &NewFs, mode: Option<u16>, attr: u64) -> Result<Fd, Failed> {
+    let context = mount::fsopen(new.fstype).at(Stage::FsOpen)?;
+    let context = context.get();
+    if let Some(source) = new.source {
+        let set = mount::fsconfig_set(context, c"source", Some(source));
+        set.map_err(|errno| {
+            refused(detail, context, &[b"source=", source.to_bytes()], SOURCE_ITEM, errno)
+        })?;
+    }
+    for (option, item) in new.options.iter().zip(0..) {
+        let set = set_option(context, option);
+        set.map_err(|errno| refused(detail, context, &[option.to_bytes()], item, errno))?;
+    }
+    if let Some(mode) = mode {
+        set_mode(context, mode).at(Stage::Option)?;
+    }
+    if let Err(errno) = mount::fsconfig_create(context) {
+        add_message(detail, context);
+        return Err(Failed::new(Stage::FsCreate, errno));
+    }
+    mount::fsmount(context, attr).at(Stage::FsMount)
+}
+
+/// `key` or `key=value`.
+fn set_option(context: FdRef<'_>, option: &CStr) -> Result<(), Errno> {
+    let bytes = option.to_bytes_with_nul();
+    let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else {
+        return mount::fsconfig_set(context, option, None);
+    };
+    let (key, value) = bytes.split_at_checked(equals).ok_or(Errno::EINVAL)?;
+    let value = value.get(1..).and_then(|value| CStr::from_bytes_with_nul(value).ok());
+    let mut buffer = [0; KEY_LENGTH];
+    let key = target::terminated(key, &mut buffer)?;
+    mount::fsconfig_set(context, key, Some(value.ok_or(Errno::EINVAL)?))
+}
+
+/// A tmpfs without `mode=` has the mode of what it covers: runc does so, and /tmp stays 1777.
+fn set_mode(context: FdRef<'_>, mode: u16) -> Result<(), Errno> {
+    let digit = |shift: u16| b'0' + u8::try_from(mode >> shift & 7).unwrap_or(0);
+    let text = [digit(9), digit(6), digit(3), digit(0), 0];
+    let value = CStr::from_bytes_with_nul(&text).map_err(|_| Errno::EINVAL)?;
+    mount::fsconfig_set(context, c"mode", Some(value))
+}
+
+fn refused(
+    detail: &mut Detail,
+    context: FdRef<'_>,
+    option: &[&[u8]],
+    item: u16,
+    errno: Errno,
+) -> Failed {
+    detail.set(option);
+    add_message(detail, context);
+    Failed { stage: Stage::Option, item, errno }
+}
+
+/// Appends the error messages of the file system: each read(2) gives one, `e tmpfs: Bad value for 'size'`.
+fn add_message(detail: &mut Detail, context: FdRef<'_>) {
+    let mut buffer = [0; 256];
+    while let Ok(message) = fs::read(context, &mut buffer) {
+        let Some(text) = message.strip_prefix(b"e ") else {
+            if message.is_empty() {
+                return;
+            }
+            continue;
+        };
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        if !detail.bytes().is_empty() {
+            detail.push(b": ");
+        }
+        detail.push(text);
+    }
+}
+
+/// [`corten_plan::Op::MountBind`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn bind(
+    init: &mut Init,
+    path: &CStr,
+    bind: &Bind,
+    attributes: &Attributes,
+    flags: u32,
+) -> Done {
+    // First the source: what the target is made as depends on it.
+    let tree = clone_source(bind, flags)?;
+    let is_directory = fs::status(tree.get()).at(Stage::Source)?.kind() == S_IFDIR;
+    if flags & mount_flags::SOURCE_IS_PROC != 0 && !is_procfs(tree.get()).at(Stage::Source)? {
+        return Err(Failed::new(Stage::Verify, Errno::EPERM));
+    }
+    let leaf = if is_directory { Leaf::MOUNT_POINT } else { Leaf::File };
+    let target = open_target(init, path, leaf, flags)?;
+    finish(tree.get(), attributes)?;
+    mount::move_mount(tree.get(), target.get())
+        .or_else(|errno| attach_error(is_directory, &target, errno))
+}
+
+/// The kernel says EINVAL where a directory and something else meet; ENOTDIR and EISDIR say more.
+fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
+    let target_is_directory = fs::status(target.get()).at(Stage::Attach)?.kind() == S_IFDIR;
+    let errno = match (source_is_directory, target_is_directory) {
+        (true, false) => Errno::ENOTDIR,
+        (false, true) => Errno::EISDIR,
+        _ => errno,
+    };
+    Err(Failed::new(Stage::Attach, errno))
+}
+
+/// A detached clone of what is bound, with its own attributes.
+fn clone_source(bind: &Bind, flags: u32) -> Result<Fd, Failed> {
+    let recursive = if flags & mount_flags::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
+    let nofollow = if flags & mount_flags::SOURCE_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let tree = mount::open_tree(FdRef::CWD, bind.source, OPEN_TREE_CLONE | recursive | nofollow);
+    let tree = tree.map_err(|errno| {
+        // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
+        let cloning = matches!(errno, Errno::EINVAL | Errno::EPERM);
+        Failed::new(if cloning { Stage::Clone } else { Stage::Source }, errno)
+    })?;
+    match set(tree.get(), 0, bind.set, bind.clear) {
+        Err(Errno::EPERM) if bind.clear & !bind.must_clear != 0 => {
+            set(tree.get(), 0, bind.set, bind.clear & bind.must_clear).at(Stage::Attr)?;
+        }
+        result => result.at(Stage::Attr)?,
+    }
+    Ok(tree)
+}
+
+/// `mount_setattr` where there is something to do. An access time mode that is set replaces the one that is there, which
+/// the kernel wants to be said.
+fn set(tree: FdRef<'_>, flags: u32, set: u64, clear: u64) -> Result<(), Errno> {
+    if set == 0 && clear == 0 {
+        return Ok(());
+    }
+    let replaced = if set & MOUNT_ATTR__ATIME == 0 { 0 } else { MOUNT_ATTR__ATIME };
+    let attr = MountAttr { set, clear: clear | replaced, ..MountAttr::default() };
+    mount::setattr(tree, c"", flags | AT_EMPTY_PATH, &attr)
+}
+
+/// Recursive attributes, then propagation one by one.
+fn finish(tree: FdRef<'_>, attributes: &Attributes) -> Done {
+    let (recursive_set, recursive_clear) = (attributes.recursive_set, attributes.recursive_clear);
+    set(tree, AT_RECURSIVE, recursive_set, recursive_clear).at(Stage::Attr)?;
+    for (flags, item) in attributes.propagation.iter().zip(0..) {
+        let recursive = if u64::from(flags) & MS_REC != 0 { AT_RECURSIVE } else { 0 };
+        let propagation = u64::from(flags) & !MS_REC;
+        let attr = MountAttr { propagation, ..MountAttr::default() };
+        mount::setattr(tree, c"", recursive | AT_EMPTY_PATH, &attr)
+            .item(Stage::Propagation, item)?;
+    }
+    Ok(())
+}
+
+/// The target of a mount, made where it is missing, and checked.
+fn open_target(init: &Init, path: &CStr, leaf: Leaf, flags: u32) -> Result<Fd, Failed> {
+    let no_symlinks = flags & mount_flags::NO_SYMLINKS != 0;
+    let resolve = if no_symlinks { RESOLVE_NO_SYMLINKS } else { 0 };
+    let Target { fd, made } = target::open_or_make(init.root()?, path, leaf, resolve)?;
+    if no_symlinks && !made && fs::status(fd.get()).at(Stage::Target)?.kind() != S_IFDIR {
+        return Err(Failed::new(Stage::Verify, Errno::ENOTDIR));
+    }
+    // In a procfs nothing can be made; a mount over a part of it would make what the kernel says a lie
+    // (CVE-2019-16884).
+    if !made && flags & mount_flags::MAY_COVER_PROC == 0 {
+        if is_procfs(fd.get()).at(Stage::Target)? {
+            return Err(Failed::new(Stage::Verify, Errno::EPERM));
+        }
+    }
+    Ok(fd)
+}
+
+fn is_procfs(file: FdRef<'_>) -> Result<bool, Errno> {
+    Ok(fs::file_system(file)?.kind == PROC_SUPER_MAGIC)
+}
+
+/// [`corten_plan::Op::MountData`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, flags: u32) -> Done {
+    let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
+    let below = fs::status(target.get()).at(Stage::Target)?.mnt_id;
+    let by_fd = proc_path(target.get()).at(Stage::Target)?;
+    mount::mount(new.source, by_fd.as_c_str(), Some(new.fstype), new.ms_flags, Some(new.data))
+        .at(Stage::FsMount)?;
+    // mount(2) gives no fd: the target is resolved once more, and must be the root of another mount now.
+    let top = target::open(init.root()?, path, crate::sys::abi::O_PATH, 0).at(Stage::Target)?;
+    let status = fs::status(top.get()).at(Stage::Verify)?;
+    if status.mnt_id == below || status.attributes & STATX_ATTR_MOUNT_ROOT == 0 {
+        return Err(Failed::new(Stage::Verify, Errno::EBUSY));
+    }
+    if flags & mount_flags::COPY_UP != 0 {
+        copy_up::copy(&mut init.detail, target.get(), top.get())?;
+    }
+    finish(top.get(), attributes)
+}
+
+/// The path by which calls that take no fd reach what `fd` is open on; in the host's procfs, so only before pivot.
+///
+/// # Errors
+/// None in practice.
+pub fn proc_path(fd: FdRef<'_>) -> Result<Path, Errno> {
+    let mut digits = [0; 10];
+    Path::from_parts(&[b"/proc/self/fd/", decimal(fd.number(), &mut digits)])
+}
+
+/// The digits of a number that is not negative.
+pub fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut rest = number;
+    let mut start = digits.len();
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        start = index;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimal_of_numbers_has_no_leading_zero() {
+        for number in [0, 7, 10, 255, i32::MAX] {
+            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Namespaces: joined, made, and what belongs to a new one.
+//!
+//! Runs in: init.
+
+use core::ffi::CStr;
+
+use corten_plan::{Frame, Handle, Stage};
+
+use crate::report::{At, Done, Failed};
+use crate::run::{Init, check_pid};
+use crate::sys::abi::{CLONE_NEWTIME, CLONE_PARENT, IFF_UP, O_WRONLY, SIOCSIFFLAGS};
+use crate::sys::process::Forked;
+use crate::sys::{self, Errno, FdRef, fs, process, socket};
+
+/// [`corten_plan::Op::Join`].
+///
+/// # Errors
+/// Those of setns(2).
+pub fn join(init: &Init, handle: Handle, kind: u32) -> Done {
+    process::setns(init.handles.get(handle)?, kind).at(Stage::Op)
+}
+
+/// [`corten_plan::Op::TimeNamespace`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn time(offsets: &CStr) -> Done {
+    process::unshare(CLONE_NEWTIME).at(Stage::Op)?;
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    // Before the first process is in the namespace, so before Fork; /proc is still the host's.
+    let file = fs::openat(FdRef::CWD, c"/proc/self/timens_offsets", O_WRONLY, 0).at(Stage::Open)?;
+    write_all(file.get(), offsets.to_bytes())
+}
+
+/// Writes `bytes` with one write(2), which files of the kernel want.
+///
+/// # Errors
+/// [`Stage::Write`].
+pub fn write_all(file: FdRef<'_>, bytes: &[u8]) -> Done {
+    match fs::write(file, bytes).at(Stage::Write)? {
+        count if count == bytes.len() => Ok(()),
+        _ => Err(Failed::new(Stage::Write, Errno::EIO)),
+    }
+}
+
+/// [`corten_plan::Op::Fork`]: only the child comes back.
+///
+/// # Errors
+/// [`Stage::Fork`].
+pub fn fork(init: &Init, flags: u32) -> Done {
+    // Both have what is open now; what is not needed, neither.
+    sys::close_dropped();
+    let socket = init.handles.get(Handle::SOCKET)?;
+    // CLONE_PARENT: the container's init is a child of the runtime's caller, as in the one-stage case; it goes with no exit
+    // signal but the parent's own.
+    match process::fork(u64::from(flags) | CLONE_PARENT, 0).at(Stage::Fork)? {
+        Forked::Child => check_pid(init),
+        Forked::Parent { pidfd, .. } => {
+            let sent = socket::send_fd(socket, &Frame::Forked.encode(), pidfd.get());
+            // A runtime that is gone leaves an end of stream, at which the child exits.
+            sys::exit(i32::from(sent.is_err()))
+        }
+    }
+}
+
+/// [`corten_plan::Op::Loopback`].
+///
+/// # Errors
+/// Those of the ioctl.
+pub fn loopback() -> Done {
+    let socket = socket::datagram_socket().at(Stage::Op)?;
+    // struct ifreq: 16 bytes of name, then here a short with the flags. The kernel keeps those that nobody may change.
+    let mut request = [0u8; 40];
+    let (name, flags) = request.split_at_mut(16);
+    name.iter_mut().zip(b"lo").for_each(|(to, from)| *to = *from);
+    flags.iter_mut().zip(IFF_UP.to_le_bytes()).for_each(|(to, from)| *to = from);
+    fs::ioctl_with(socket.get(), SIOCSIFFLAGS, &mut request).at(Stage::Op)
+}

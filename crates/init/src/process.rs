@@ -1,0 +1,162 @@
+//! What init does to its own process, and where it waits.
+//!
+//! Runs in: init.
+
+use core::ffi::CStr;
+
+use corten_plan::frame::{FRAME_LENGTH, STARTED};
+use corten_plan::{Frame, Handle, Point, Stage};
+
+use crate::lines::Lines;
+use crate::passwd;
+use crate::report::{self, At, Done, Failed};
+use crate::run::Init;
+use crate::sys::abi::{KEY_USR_SEARCH, O_NONBLOCK, PATH_MAX, PR_SET_PDEATHSIG, S_IFREG, SIGKILL};
+use crate::sys::{self, Errno, fs, memory, process, socket};
+use crate::target;
+
+/// How many lines of `/etc/passwd` are looked at: the image must not make us read for ever.
+const MAX_LINES: u32 = 1_000_000;
+
+/// [`corten_plan::Op::DieWithRuntime`].
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn die_with_runtime(init: &mut Init) -> Done {
+    init.dies_with_runtime = true;
+    // A runtime that is gone already shows as the end of the stream at the next Sync.
+    process::prctl(PR_SET_PDEATHSIG, SIGKILL, 0).map(drop).at(Stage::Op)
+}
+
+/// [`corten_plan::Op::Keyring`].
+///
+/// # Errors
+/// Those of keyctl(2) but ENOSYS.
+pub fn keyring(name: &CStr) -> Done {
+    let keyring = match process::join_session_keyring(name) {
+        Err(Errno::ENOSYS) => return Ok(()),
+        joined => joined.at(Stage::Op)?,
+    };
+    // As runc: a program that changes its uid still finds the session's keys.
+    let mut buffer = [0; 256];
+    let description = process::describe_key(keyring, &mut buffer).at(Stage::Op)?;
+    let permissions = key_permissions(description).ok_or(Errno::EPROTO).at(Stage::Op)?;
+    process::set_key_permissions(keyring, permissions | KEY_USR_SEARCH).at(Stage::Op)
+}
+
+/// The permissions in `type;uid;gid;perm;description`.
+fn key_permissions(description: &[u8]) -> Option<u32> {
+    let field = description.split(|byte| *byte == b';').nth(3)?;
+    u32::from_str_radix(core::str::from_utf8(field).ok()?, 16).ok()
+}
+
+/// [`corten_plan::Op::Sync`].
+///
+/// # Errors
+/// [`Stage::Wait`]. When the runtime is gone there is no error: init exits.
+pub fn sync(init: &mut Init, point: u8) -> Done {
+    let point = match point {
+        1 => Point::Mounted,
+        2 => Point::Ready,
+        _ => return Err(Failed::new(Stage::Plan, Errno::EINVAL)),
+    };
+    // While we wait, others may look at us: nothing unneeded is open, and no procfs without masks.
+    init.procfs = None;
+    sys::close_dropped();
+    report::send(&Frame::Reached(point)).at(Stage::Wait)?;
+    receive_go(init)?;
+    if point == Point::Ready && init.dies_with_runtime {
+        process::prctl(PR_SET_PDEATHSIG, 0, 0).at(Stage::Wait)?;
+    }
+    Ok(())
+}
+
+fn receive_go(init: &mut Init) -> Done {
+    let socket = init.handles.get(Handle::SOCKET)?;
+    let mut bytes = [0; FRAME_LENGTH];
+    let (count, fd) = socket::receive(socket, &mut bytes).at(Stage::Wait)?;
+    if count == 0 {
+        sys::exit(1);
+    }
+    match Frame::decode(bytes.get(..count).unwrap_or_default()) {
+        Ok(Frame::Go { ignored }) => init.ignored = ignored,
+        _ => return Err(Failed::new(Stage::Wait, Errno::EPROTO)),
+    }
+    if fd.is_some() {
+        init.state = fd;
+    }
+    Ok(())
+}
+
+/// [`corten_plan::Op::WaitStart`].
+///
+/// One write(2), and nothing else: a filter that runc starts under lets it pass.
+///
+/// # Errors
+/// Those of write(2).
+pub fn wait_start(init: &Init) -> Done {
+    let fifo = init.handles.get(Handle::START_FIFO)?;
+    let count = fs::write(fifo, &STARTED).at(Stage::Wait)?;
+    report::to_fifo(fifo);
+    if count == STARTED.len() { Ok(()) } else { Err(Failed::new(Stage::Wait, Errno::EIO)) }
+}
+
+/// [`corten_plan::Op::Home`].
+///
+/// # Errors
+/// None but of memory: what cannot be read says nothing about a home.
+pub fn home(init: &mut Init, uid: u32) -> Done {
+    let mut lines = Lines::new();
+    init.home = match find_home(init, &mut lines, uid) {
+        Ok(Some(home)) => Some(memory::keep(&[b"HOME=", home]).at(Stage::Op)?),
+        Ok(None) | Err(_) => Some(c"HOME=/"),
+    };
+    Ok(())
+}
+
+fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&'l [u8]>, Errno> {
+    let root = init.root().map_err(|failed| failed.errno)?;
+    // The image decides what lies there: neither a FIFO nor a terminal may hold us up.
+    let file = target::open(root, c"/etc/passwd", O_NONBLOCK | sys::abi::O_NOCTTY, 0)?;
+    if fs::status(file.get())?.kind() != S_IFREG {
+        return Ok(None);
+    }
+    for _ in 0..MAX_LINES {
+        let Some(line) =
+            lines.next(|buffer| fs::read(file.get(), buffer).map(|read| read.len()))?
+        else {
+            break;
+        };
+        if passwd::home_of(line, uid).is_some() {
+            return Ok(lines.last().and_then(|line| passwd::home_of(line, uid)));
+        }
+    }
+    Ok(None)
+}
+
+/// [`corten_plan::Op::Cwd`].
+///
+/// # Errors
+/// [`Stage::Chdir`]; [`Stage::Outside`] when the kernel says that the directory is not below our root.
+pub fn cwd(path: &CStr, retry: bool) -> Done {
+    match fs::chdir(path) {
+        Err(Errno::EACCES | Errno::EPERM) if retry => return Ok(()),
+        done => done.at(Stage::Chdir)?,
+    }
+    // The system call and not the library function, which would hide `(unreachable)` (CVE-2024-21626).
+    let mut buffer = [0; PATH_MAX];
+    let inside = fs::getcwd(&mut buffer).at(Stage::Outside)?.starts_with(b"/");
+    if inside { Ok(()) } else { Err(Failed::new(Stage::Outside, Errno::EPERM)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_permissions_are_read_as_hexadecimal() {
+        assert_eq!(key_permissions(b"keyring;0;0;3f130000;_ses\0"), Some(0x3f13_0000));
+        assert_eq!(key_permissions(b"keyring;0;0"), None);
+        assert_eq!(key_permissions(b"keyring;0;0;x;_ses"), None);
+    }
+}

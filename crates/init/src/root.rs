@@ -1,0 +1,272 @@
+//! The root file system: where it comes from and how it becomes `/`.
+//!
+//! Runs in: init.
+
+use core::ffi::CStr;
+
+use corten_plan::Stage;
+
+use crate::lines::Lines;
+use crate::path::Path;
+use crate::report::{At, Done, Failed};
+use crate::run::Init;
+use crate::sys::abi::{
+    AT_EMPTY_PATH, AT_RECURSIVE, MNT_DETACH, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_SLAVE, MountAttr,
+    O_DIRECTORY, O_PATH, O_RDONLY,
+};
+use crate::sys::{Errno, FdRef, close_dropped, fs, mount};
+use crate::target;
+
+/// How many directories up the parent mount of the root file system may be.
+const MAX_DEPTH: usize = 1000;
+/// How often `--no-pivot` looks for mounts of procfs and sysfs that are left: umount reveals what was below.
+const MAX_PASSES: u32 = 64;
+
+/// [`corten_plan::Op::Propagation`] and [`corten_plan::Op::RootPropagation`].
+///
+/// # Errors
+/// Those of mount(2).
+pub fn propagation(flags: u32) -> Done {
+    mount::mount(None, c"/", None, u64::from(flags), None).at(Stage::Op)
+}
+
+/// [`corten_plan::Op::PrivateParent`].
+///
+/// # Errors
+/// Those of `mount_setattr`; EINVAL when no mount was found on the way up.
+pub fn private_parent(path: &CStr) -> Done {
+    let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
+    let attr = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
+    // From the fd up by `..`, because the path may have links in it. EINVAL: not the root of a mount.
+    let mut up = Path::from_parts(&[b"."]).at(Stage::Op)?;
+    for _ in 0..MAX_DEPTH {
+        match mount::setattr(dir.get(), up.as_c_str(), 0, &attr) {
+            Err(Errno::EINVAL) => up.push(b"/..").at(Stage::Op)?,
+            done => return done.at(Stage::Op),
+        }
+    }
+    Err(Failed::new(Stage::Op, Errno::EINVAL))
+}
+
+/// [`corten_plan::Op::Rootfs`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn rootfs(init: &mut Init, path: &'static CStr) -> Done {
+    let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
+    let tree = mount::clone_mount(dir.get(), AT_RECURSIVE).at(Stage::Clone)?;
+    mount::move_mount(tree.get(), dir.get()).at(Stage::Attach)?;
+    init.root = Some(tree);
+    init.masks.open_null();
+    Ok(())
+}
+
+/// [`corten_plan::Op::OpenRoot`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn open_root(init: &mut Init, path: &'static CStr) -> Done {
+    let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
+    init.root = Some(dir);
+    Ok(())
+}
+
+/// [`corten_plan::Op::Directory`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn directory(init: &Init, path: &CStr, mode: u32) -> Done {
+    target::directory(init.root()?, path, mode).map(drop)
+}
+
+/// [`corten_plan::Op::Pivot`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
+    let old = if slave_old {
+        Some(fs::openat(FdRef::CWD, c"/", O_PATH, 0).at(Stage::Pivot)?)
+    } else {
+        None
+    };
+    fs::fchdir(init.root()?).at(Stage::Chdir)?;
+    mount::pivot_here().at(Stage::Pivot)?;
+    if let Some(old) = old {
+        let attr = MountAttr { propagation: MS_SLAVE, ..MountAttr::default() };
+        mount::setattr(old.get(), c"", AT_EMPTY_PATH | AT_RECURSIVE, &attr)
+            .at(Stage::Propagation)?;
+    }
+    // The old root lies on top of the new one now, and umount takes the topmost (pivot_root(2), "pivot_root(".", ".")").
+    mount::umount(c".", MNT_DETACH).at(Stage::Unmount)?;
+    enter(init)
+}
+
+/// The new root is `/`: nothing that leads to the old one stays open.
+fn enter(init: &mut Init) -> Done {
+    fs::chdir(c"/").at(Stage::Chdir)?;
+    init.masks.forget();
+    close_dropped();
+    Ok(())
+}
+
+/// [`corten_plan::Op::MoveRoot`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn move_root(init: &mut Init) -> Done {
+    let own = fs::status(init.root()?).at(Stage::Op)?.mnt_id;
+    hide_kernel_file_systems(own)?;
+    fs::fchdir(init.root()?).at(Stage::Chdir)?;
+    mount::mount(Some(c"."), c"/", None, MS_MOVE, None).at(Stage::Op)?;
+    fs::chroot(c".").at(Stage::Op)?;
+    enter(init)
+}
+
+/// [`corten_plan::Op::Chroot`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn chroot(init: &mut Init) -> Done {
+    fs::fchdir(init.root()?).at(Stage::Chdir)?;
+    fs::chroot(c".").at(Stage::Op)?;
+    enter(init)
+}
+
+/// [`corten_plan::Op::RootAttr`].
+///
+/// # Errors
+/// Those of `mount_setattr`.
+pub fn attributes(init: &Init, set: u64) -> Done {
+    let attr = MountAttr { set, ..MountAttr::default() };
+    mount::setattr(init.root()?, c"", AT_EMPTY_PATH, &attr).at(Stage::Op)
+}
+
+/// [`corten_plan::Op::MountAttr`].
+///
+/// # Errors
+/// See [`Stage`]; EINVAL when there is no root of a mount.
+pub fn mount_attributes(init: &Init, path: &CStr, set: u64) -> Done {
+    let target = target::open(init.root()?, path, O_PATH, 0).at(Stage::Target)?;
+    let attr = MountAttr { set, ..MountAttr::default() };
+    mount::setattr(target.get(), c"", AT_EMPTY_PATH, &attr).at(Stage::Attr)
+}
+
+/// Unmounts or covers every procfs and sysfs that is not below the root file system, mount `own`: whoever gets out of the
+/// chroot would find them without masks (runc's `msMoveRoot`).
+fn hide_kernel_file_systems(own: u64) -> Done {
+    let root = mount_point(own)?;
+    let mut passes = 0;
+    let mut unmounted = true;
+    while unmounted && passes < MAX_PASSES {
+        unmounted = false;
+        passes += 1;
+        each_mount(|line| {
+            if let Some(path) = exposed(line, root.bytes()) {
+                unmounted |= mount::umount(path.as_c_str(), MNT_DETACH).is_ok();
+            }
+            Ok(())
+        })?;
+    }
+    // What cannot be unmounted (EINVAL: locked together with its parent) is covered.
+    each_mount(|line| match exposed(line, root.bytes()) {
+        Some(path) => {
+            mount::mount(Some(c"tmpfs"), path.as_c_str(), Some(c"tmpfs"), MS_RDONLY, None)
+        }
+        None => Ok(()),
+    })
+}
+
+/// Where the mount of this id is.
+fn mount_point(id: u64) -> Result<Path, Failed> {
+    let mut found = None;
+    each_mount(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let number =
+            fields.next().and_then(|field| core::str::from_utf8(field).ok()?.parse::<u64>().ok());
+        if number == Some(id) {
+            found = fields.nth(3).and_then(unescaped);
+        }
+        Ok(())
+    })?;
+    found.ok_or(Failed::new(Stage::Op, Errno::ENOENT))
+}
+
+fn each_mount(mut see: impl FnMut(&[u8]) -> Result<(), Errno>) -> Done {
+    let flags = O_RDONLY;
+    let file = fs::openat(FdRef::CWD, c"/proc/self/mountinfo", flags, 0).at(Stage::Op)?;
+    let mut lines = Lines::new();
+    while let Some(line) =
+        lines.next(|buffer| fs::read(file.get(), buffer).map(|read| read.len())).at(Stage::Op)?
+    {
+        see(line).at(Stage::Op)?;
+    }
+    Ok(())
+}
+
+/// The mount point in a line of mountinfo, when it is a whole procfs or sysfs outside `root`.
+fn exposed(line: &[u8], root: &[u8]) -> Option<Path> {
+    // id parent major:minor root mount-point options optional... - type source options
+    let mut fields = line.split(|byte| *byte == b' ');
+    if fields.nth(3)? != b"/" {
+        return None;
+    }
+    let path = unescaped(fields.next()?)?;
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let inside = path
+        .bytes()
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    (matches!(kind, b"proc" | b"sysfs") && !inside).then_some(path)
+}
+
+/// A field of mountinfo, where blanks and backslashes are written as `\040`.
+fn unescaped(field: &[u8]) -> Option<Path> {
+    let mut path = Path::new();
+    let mut rest = field;
+    while let [first, after @ ..] = rest {
+        let octal = match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
+            }
+            _ => None,
+        };
+        path.push(&[octal.unwrap_or(*first)]).ok()?;
+        rest = if octal.is_some() { rest.get(4..)? } else { after };
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(line: &str) -> Option<String> {
+        let path = exposed(line.as_bytes(), b"/run/b/rootfs")?;
+        Some(String::from_utf8(path.bytes().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn exposed_proc_and_sysfs_of_the_host_are_found() {
+        assert_eq!(found("22 1 0:20 / /proc rw shared:2 - proc proc rw"), Some("/proc".into()));
+        assert_eq!(found("23 1 0:21 / /s\\040s rw - sysfs sysfs rw"), Some("/s s".into()));
+        assert_eq!(
+            found("23 1 0:21 / /run/b/rootfs2 rw - sysfs s rw"),
+            Some("/run/b/rootfs2".into())
+        );
+    }
+
+    #[test]
+    fn exposed_others_and_own_are_left() {
+        assert_eq!(found("24 1 0:22 / /tmp rw - tmpfs tmpfs rw"), None);
+        assert_eq!(found("24 1 0:22 /sys /x rw - proc proc rw"), None);
+        assert_eq!(found("24 1 0:22 / /run/b/rootfs/proc rw master:1 - proc proc rw"), None);
+        assert_eq!(found("24 1 0:22 / /proc rw"), None);
+        assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn unescaped_text_without_octal_is_kept() {
+        assert_eq!(unescaped(b"a\\b\\0").unwrap().bytes(), b"a\\b\\0");
+        assert_eq!(unescaped(b"\\134").unwrap().bytes(), b"\\");
+    }
+}

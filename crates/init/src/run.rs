@@ -1,0 +1,266 @@
+//! The main loop: reads the plan, does one op after another, reports what fails.
+//!
+//! Runs in: init.
+
+use core::ffi::CStr;
+
+use corten_plan::wire::{FLAG_EXPECT_PID1, FLAG_TRACE};
+use corten_plan::{Handle, Op, PlanReader, Stage};
+
+use crate::handles::Handles;
+use crate::mask::Masks;
+use crate::mounts::{Attributes, Bind, Data, NewFs};
+use crate::report::{self, At, Detail, Done, Failed};
+use crate::sys::abi::SchedAttr;
+use crate::sys::{self, Errno, Fd, FdRef, memory, process};
+use crate::target::Parent;
+use crate::{
+    console, credentials, device, hooks, mask, mounts, namespaces, program, root, sysctl, trace,
+};
+
+/// What one op leaves for later ones.
+#[derive(Debug)]
+pub struct Init {
+    /// What the runtime opened for us.
+    pub handles: Handles,
+    /// The op that runs now.
+    pub op: u16,
+    /// More about its failure.
+    pub detail: Detail,
+    /// The root file system, from [`Op::Rootfs`] on.
+    pub root: Option<Fd>,
+    /// The directory of the last device or link.
+    pub parent: Parent,
+    /// What masked paths are covered with.
+    pub masks: Masks,
+    /// The private procfs of [`Op::Sysctl`].
+    pub procfs: Option<Fd>,
+    /// What hooks read: came with a Go.
+    pub state: Option<Fd>,
+    /// From [`Op::Home`]: `HOME=/root`.
+    pub home: Option<&'static CStr>,
+    /// From [`Op::Find`].
+    pub program: Option<&'static CStr>,
+    /// Signals that the runtime's caller ignored: bit n-1 is signal n.
+    pub ignored: u64,
+    /// Whether [`Op::DieWithRuntime`] is in force.
+    pub dies_with_runtime: bool,
+    /// [`FLAG_EXPECT_PID1`] is to be checked after [`Op::Fork`].
+    pub expects_pid1: bool,
+}
+
+impl Init {
+    fn new(handles: Handles) -> Self {
+        Self {
+            handles,
+            op: 0,
+            detail: Detail::EMPTY,
+            root: None,
+            parent: Parent::default(),
+            masks: Masks::default(),
+            procfs: None,
+            state: None,
+            home: None,
+            program: None,
+            ignored: 0,
+            dies_with_runtime: false,
+            expects_pid1: false,
+        }
+    }
+
+    /// The root file system.
+    ///
+    /// # Errors
+    /// [`Stage::Plan`] before there is one.
+    pub fn root(&self) -> Result<FdRef<'_>, Failed> {
+        self.root.as_ref().map(Fd::get).ok_or(Failed::new(Stage::Plan, Errno::EBADF))
+    }
+}
+
+/// Executes the plan among the handles of `table`; ends in execve, or with a report and exit status 1.
+pub fn run(table: &'static CStr) -> ! {
+    process::set_name(c"corten:init");
+    let Ok(handles) = Handles::parse(table.to_bytes()) else { sys::exit(1) };
+    if let Some(socket) = handles.find(Handle::SOCKET) {
+        report::to_socket(socket);
+    }
+    let mut init = Init::new(handles);
+    if let Err(failed) = execute_all(&mut init) {
+        report::failed(init.op, failed, &init.detail);
+    }
+    sys::exit(1)
+}
+
+fn execute_all(init: &mut Init) -> Done {
+    let bytes = memory::map_file(init.handles.get(Handle::PLAN)?).at(Stage::Plan)?;
+    let plan = PlanReader::new(bytes).map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
+    let flags = plan.header().flags;
+    begin(init, plan.clone(), flags & FLAG_EXPECT_PID1 != 0)?;
+    let times = if flags & FLAG_TRACE != 0 { init.handles.find(Handle::TRACE) } else { None };
+    for record in plan {
+        let (index, op) = record.map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
+        (init.op, _) = (index, init.detail.clear());
+        match times {
+            Some(times) => trace::timed(times, index, || execute(init, &op))?,
+            None => execute(init, &op)?,
+        }
+    }
+    // Every plan ends with Exec or in the first stage's exit.
+    Err(Failed::new(Stage::Plan, Errno::ENOEXEC))
+}
+
+/// Refuses to act on anything that is not wholly a plan, or outside a pid namespace of our own: init does things that would
+/// harm the host.
+fn begin(init: &mut Init, plan: PlanReader<'static>, expects_pid1: bool) -> Done {
+    let mut has_fork = false;
+    for record in plan {
+        let (_, op) = record.map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
+        has_fork |= matches!(op, Op::Fork { .. });
+    }
+    init.expects_pid1 = expects_pid1;
+    if !has_fork {
+        check_pid(init)?;
+    }
+    // What we make has the mode that the plan gives; `Op::Umask` sets the user's.
+    sys::fs::umask(0);
+    Ok(())
+}
+
+/// Refuses to go on where the plan wants pid 1 and we are not.
+///
+/// # Errors
+/// [`Stage::Plan`].
+pub fn check_pid(init: &Init) -> Done {
+    if init.expects_pid1 && process::getpid() != 1 {
+        return Err(Failed::new(Stage::Plan, Errno::EPERM));
+    }
+    Ok(())
+}
+
+/// Does one op.
+#[expect(clippy::too_many_lines, reason = "one line an op: a table")]
+fn execute(init: &mut Init, op: &Op<'static>) -> Done {
+    if !matches!(op, Op::Device { .. } | Op::Symlink { .. }) {
+        init.parent.forget();
+    }
+    match *op {
+        Op::Join { handle, kind } => namespaces::join(init, handle, kind),
+        Op::Unshare { flags } => process::unshare(flags).at(Stage::Op),
+        Op::TimeNamespace { offsets } => namespaces::time(offsets),
+        Op::Fork { flags } => namespaces::fork(init, flags),
+        Op::DieWithRuntime => crate::process::die_with_runtime(init),
+        Op::Session => process::setsid().at(Stage::Op),
+        Op::Keyring { name } => crate::process::keyring(name),
+        Op::Loopback => namespaces::loopback(),
+        Op::Sync { point } => crate::process::sync(init, point),
+
+        Op::Propagation { flags } | Op::RootPropagation { flags } => root::propagation(flags),
+        Op::PrivateParent { path } => root::private_parent(path),
+        Op::Rootfs { path } => root::rootfs(init, path),
+        Op::OpenRoot { path } => root::open_root(init, path),
+        Op::Directory { path, mode } => root::directory(init, path, mode),
+        Op::MountFs {
+            target,
+            fstype,
+            source,
+            options,
+            attr,
+            recursive_set,
+            recursive_clear,
+            propagation,
+            flags,
+            fallback,
+        } => {
+            let attributes = Attributes { recursive_set, recursive_clear, propagation };
+            let file_system = NewFs { fstype, source, options, attr, fallback };
+            mounts::file_system(init, target, &file_system, &attributes, flags)
+        }
+        Op::MountData {
+            target,
+            fstype,
+            source,
+            ms_flags,
+            data,
+            recursive_set,
+            recursive_clear,
+            propagation,
+            flags,
+        } => {
+            let attributes = Attributes { recursive_set, recursive_clear, propagation };
+            let file_system = Data { fstype, source, ms_flags, data };
+            mounts::data(init, target, &file_system, &attributes, flags)
+        }
+        Op::MountBind {
+            source,
+            target,
+            set,
+            clear,
+            must_clear,
+            recursive_set,
+            recursive_clear,
+            propagation,
+            flags,
+        } => {
+            let attributes = Attributes { recursive_set, recursive_clear, propagation };
+            let bind = Bind { source, set, clear, must_clear };
+            mounts::bind(init, target, &bind, &attributes, flags)
+        }
+        Op::Device { path, mode, major, minor, uid, gid } => {
+            device::make(init, path, &device::Node { mode, major, minor, uid, gid })
+        }
+        Op::Symlink { path, target, replace } => device::link(init, path, target, replace),
+        Op::MaskPath { path } => mask::cover(init, path),
+        Op::ReadonlyPath { path } => mask::read_only(init, path),
+        Op::Hook { path, args, env, cwd, timeout_ms } => {
+            hooks::run(init, &hooks::Hook { path, args, env, cwd, timeout_ms })
+        }
+        Op::Pivot { slave_old } => root::pivot(init, slave_old),
+        Op::MoveRoot => root::move_root(init),
+        Op::Chroot => root::chroot(init),
+        Op::RootAttr { set } => root::attributes(init, set),
+        Op::Terminal { height, width, uid, console } => {
+            console::make(init, &console::Terminal { height, width, uid, console })
+        }
+        Op::MountAttr { path, set } => root::mount_attributes(init, path, set),
+        Op::Stdio { uid, null } => console::stdio(init, uid, null),
+
+        Op::Hostname { name } => process::sethostname(name).at(Stage::Op),
+        Op::Domainname { name } => process::setdomainname(name).at(Stage::Op),
+        Op::Sysctl { path, value } => sysctl::set(init, path, value),
+
+        Op::Rlimit { resource, soft, hard } => {
+            process::set_limit(resource, soft, hard).at(Stage::Op)
+        }
+        Op::Umask { mask } => {
+            sys::fs::umask(mask);
+            Ok(())
+        }
+        Op::Personality { persona } => process::personality(persona).at(Stage::Op),
+        Op::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
+            let size = u32::try_from(size_of::<SchedAttr>()).unwrap_or(0);
+            let attr = SchedAttr { size, policy, flags, nice, priority, runtime, deadline, period };
+            process::set_scheduler(&attr).at(Stage::Op)
+        }
+        Op::IoPriority { value } => process::set_io_priority(value).at(Stage::Op),
+        Op::NoNewPrivileges => credentials::no_new_privileges(),
+        Op::Home { uid } => crate::process::home(init, uid),
+        Op::Cwd { path, retry } => crate::process::cwd(path, retry),
+        Op::Credentials {
+            uid,
+            gid,
+            groups,
+            bounding,
+            effective,
+            permitted,
+            inheritable,
+            ambient,
+        } => {
+            let sets = credentials::Sets { bounding, effective, permitted, inheritable, ambient };
+            credentials::set(init, uid, gid, groups, sets)
+        }
+        Op::Find { file, path } => program::find(init, file, path),
+        Op::WaitStart => crate::process::wait_start(init),
+        Op::CloseFds { first } => sys::close_on_exec(first).at(Stage::Op),
+        Op::Exec { args, env, home } => program::exec(init, args, env, home),
+    }
+}

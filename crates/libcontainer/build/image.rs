@@ -1,0 +1,135 @@
+//! Links init's image: three calls of rustc, for the target that libcontainer is built for.
+//!
+//! Not cargo, which would wait for its own lock; and not the flags of the crate around it, which are for programs with libc.
+//!
+//! Runs in: any process (the build script, and a test of it).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What it takes to link an image.
+#[derive(Debug)]
+pub struct Toolchain {
+    /// `$RUSTC`.
+    pub rustc: PathBuf,
+    /// The target triple; of it only `core` is used.
+    pub target: String,
+    /// For a rustc without `rust-lld`: the C compiler driver that links for the target.
+    pub fallback_linker: Option<PathBuf>,
+}
+
+/// What cargo and its callers put into the environment for other crates.
+const FOREIGN: [&str; 7] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTDOCFLAGS",
+    "RUSTC_BOOTSTRAP",
+    "CARGO_MANIFEST_DIR",
+];
+
+/// What all three crates are compiled with. No unwinding, no PIE (no relocations), no mitigations that need a libc.
+const CODE: [&str; 8] = [
+    "--edition=2024",
+    "-Copt-level=s",
+    "-Cpanic=abort",
+    "-Ccodegen-units=1",
+    "-Crelocation-model=static",
+    "-Cforce-unwind-tables=no",
+    "-Cembed-bitcode=yes",
+    "--cap-lints=allow",
+];
+
+/// The linker's flags: one file of few pages, nothing but what is loaded.
+const LINK: [&str; 6] = [
+    "-static",
+    "-znoseparate-code",
+    "-znorelro",
+    "-zmax-page-size=4096",
+    "--build-id=none",
+    "--no-eh-frame-hdr",
+];
+
+impl Toolchain {
+    /// Compiles `plan` (the crate root of corten-plan), `init` (that of corten-init) and links `image` with them, all
+    /// below `out`. Returns the program with its symbols.
+    ///
+    /// # Errors
+    /// What rustc said.
+    pub fn link(
+        &self,
+        plan: &Path,
+        init: &Path,
+        image: &Path,
+        out: &Path,
+    ) -> Result<PathBuf, String> {
+        let library = |name: &str| out.join(format!("lib{name}.rlib"));
+        let with = |name: &str| format!("--extern={name}={}", library(name).display());
+        self.library("corten_plan", plan, out, &[])?;
+        self.library("corten_init", init, out, &[with("corten_plan")])?;
+        let program = out.join("corten-init");
+        let mut rustc = self.rustc(image);
+        rustc.args(["--crate-name=corten_init_image", "--crate-type=bin", "-Clto=fat"]);
+        rustc.args(["-Ctarget-feature=+crt-static", "-Clink-self-contained=no"]);
+        rustc.arg("-o").arg(&program).arg(with("corten_init")).arg(with("corten_plan"));
+        rustc.arg("-L").arg(out).args(self.linker());
+        run(rustc)?;
+        Ok(program)
+    }
+
+    fn library(&self, name: &str, root: &Path, out: &Path, more: &[String]) -> Result<(), String> {
+        let mut rustc = self.rustc(root);
+        rustc
+            .arg(format!("--crate-name={name}"))
+            .arg("--crate-type=rlib")
+            .arg("--out-dir")
+            .arg(out);
+        rustc.args(more);
+        run(rustc)
+    }
+
+    fn rustc(&self, root: &Path) -> Command {
+        let mut rustc = Command::new(&self.rustc);
+        FOREIGN.iter().for_each(|variable| {
+            rustc.env_remove(variable);
+        });
+        // `SOURCE_DIR` of the crates; nothing in the image refers to it.
+        rustc.env("CARGO_MANIFEST_DIR", "");
+        rustc.arg(root).args(CODE).arg("--target").arg(&self.target);
+        rustc
+    }
+
+    /// `rust-lld` links for every target, without a C compiler of it. Distributions leave it out: then theirs has to do.
+    fn linker(&self) -> Vec<String> {
+        if let Some(linker) = self.fallback_linker.as_ref().filter(|_| !self.has_lld()) {
+            let link = LINK
+                .iter()
+                .filter(|flag| **flag != "-static")
+                .map(|flag| format!("-Clink-arg=-Wl,{flag}"));
+            let driver =
+                ["-nostartfiles", "-nostdlib", "-static"].map(|flag| format!("-Clink-arg={flag}"));
+            let linker = format!("-Clinker={}", linker.display());
+            return link.chain(driver).chain([linker]).collect();
+        }
+        let flags = LINK.iter().map(|flag| format!("-Clink-arg={flag}"));
+        flags.chain(["-Clinker=rust-lld".into(), "-Clinker-flavor=ld.lld".into()]).collect()
+    }
+
+    fn has_lld(&self) -> bool {
+        let print = |what: &str| {
+            let output = Command::new(&self.rustc).args(["--print", what]).output().ok()?;
+            Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim()))
+        };
+        print("target-libdir").and_then(|host| Some(host.parent()?.join("bin/rust-lld").exists()))
+            == Some(true)
+    }
+}
+
+fn run(mut command: Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+}

@@ -1,0 +1,187 @@
+//! Making the container's cgroup.
+//!
+//! Runs in: runtime.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+
+use super::{Cgroup, error, open_below, open_root, split};
+use crate::error::Error;
+use crate::host::{CgroupFacts, CgroupLayout};
+use crate::plan::CgroupPlan;
+
+/// Another runtime that fails may remove a parent which we found and which it had made; then we begin again.
+const ATTEMPTS: usize = 16;
+
+impl Cgroup {
+    /// Makes the cgroup and its missing parents, and attaches the device program. The directory itself may be there
+    /// already, empty and not frozen: an engine may have made it.
+    ///
+    /// What was made is removed again on failure.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`]; `container's cgroup is not empty: N process(es) found` and `container's cgroup unexpectedly
+    /// frozen` are the texts of runc.
+    pub fn create(facts: &CgroupFacts, plan: &CgroupPlan) -> Result<Self, Error> {
+        let at = || error(facts.mount_point.join(&plan.path), "create");
+        if facts.layout == CgroupLayout::None {
+            let problem = "no cgroup v2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified";
+            return Err(at()(io::Error::new(io::ErrorKind::Unsupported, problem)));
+        }
+        let cgroup = Self::make(&facts.mount_point, &plan.path).map_err(at())?;
+        match cgroup.prepare(plan.devices.as_deref()) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.unmake();
+                Err(error)
+            }
+        }
+    }
+
+    fn make(mount_point: &Path, path: &Path) -> io::Result<Self> {
+        let (above, name) = split(path)?;
+        for _ in 0..ATTEMPTS {
+            match make_directories(mount_point, above, Path::new(name)) {
+                Ok((parent, directory, made)) => {
+                    return Ok(Self {
+                        mount_point: mount_point.into(),
+                        path: path.into(),
+                        name: name.into(),
+                        parent,
+                        directory,
+                        made,
+                    });
+                }
+                Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::NOENT.into())
+    }
+
+    fn prepare(&self, devices: Option<&[u64]>) -> Result<(), Error> {
+        self.require_unused()?;
+        match devices {
+            None => Ok(()),
+            Some(program) if self.made > 0 => self.attach_devices(program),
+            Some(program) => self.replace_devices(program),
+        }
+    }
+
+    /// Refuses a cgroup that has processes, and one that is frozen, by itself or by one above it: init would be born frozen,
+    /// and a vfork has no deadline.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`] with the texts of runc.
+    pub fn require_unused(&self) -> Result<(), Error> {
+        let events = self.events()?;
+        if events.populated {
+            let count = self.processes()?.len();
+            let problem = format!("container's cgroup is not empty: {count} process(es) found");
+            return Err(self.at("create")(io::Error::new(io::ErrorKind::AlreadyExists, problem)));
+        }
+        if events.frozen {
+            return Err(self.at("create")(io::Error::other(
+                "container's cgroup unexpectedly frozen",
+            )));
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that [`Cgroup::create`] made, as far as nobody else uses them by now. For a failed create;
+    /// processes inside are to be killed first.
+    pub fn unmake(&self) {
+        if let Ok(root) = open_root(&self.mount_point) {
+            remove_made(&root, &self.path, self.made);
+        }
+    }
+}
+
+/// Parent, directory, and how many of the last directories of the path were made.
+fn make_directories(
+    mount_point: &Path,
+    above: &Path,
+    name: &Path,
+) -> rustix::io::Result<(OwnedFd, OwnedFd, usize)> {
+    let root = open_root(mount_point)?;
+    if above.as_os_str().is_empty() {
+        let (directory, made) = enter(&root, name)?;
+        return Ok((root, directory, usize::from(made)));
+    }
+    let (parent, made_above) = match open_below(&root, above) {
+        Ok(parent) => (parent, 0),
+        Err(Errno::NOENT) => make_parents(&root, above)?,
+        Err(errno) => return Err(errno),
+    };
+    match enter(&parent, name) {
+        Ok((directory, true)) => Ok((parent, directory, made_above + 1)),
+        Ok((directory, false)) => Ok((parent, directory, 0)),
+        Err(errno) => {
+            remove_made(&root, above, made_above);
+            Err(errno)
+        }
+    }
+}
+
+fn make_parents(root: &OwnedFd, above: &Path) -> rustix::io::Result<(OwnedFd, usize)> {
+    let mut path = above.iter();
+    let first = path.next().unwrap_or_default();
+    let (mut parent, made) = enter(root, Path::new(first))?;
+    let mut made = usize::from(made);
+    let mut depth = 1;
+    for name in path {
+        match enter(&parent, Path::new(name)) {
+            Ok((directory, is_new)) => {
+                made = if is_new { made + 1 } else { 0 };
+                parent = directory;
+                depth += 1;
+            }
+            Err(errno) => {
+                let reached: std::path::PathBuf = above.iter().take(depth).collect();
+                remove_made(root, &reached, made);
+                return Err(errno);
+            }
+        }
+    }
+    Ok((parent, made))
+}
+
+/// Makes and opens one directory; `false`: it was there.
+fn enter(parent: &OwnedFd, name: &Path) -> rustix::io::Result<(OwnedFd, bool)> {
+    let is_new = match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(errno) => return Err(errno),
+    };
+    match open_below(parent, name) {
+        Ok(directory) => Ok((directory, is_new)),
+        Err(errno) => {
+            if is_new {
+                remove_made(parent, name, 1);
+            }
+            Err(errno)
+        }
+    }
+}
+
+/// Removes the last `count` directories of `path`, deepest first; stops at one that is in use.
+fn remove_made(root: &OwnedFd, path: &Path, count: usize) {
+    for made in path.ancestors().take(count) {
+        let removed = match made.parent().zip(made.file_name()) {
+            Some((above, name)) if above.as_os_str().is_empty() => {
+                rustix::fs::unlinkat(root, name, AtFlags::REMOVEDIR)
+            }
+            Some((above, name)) => open_below(root, above)
+                .and_then(|parent| rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)),
+            None => return,
+        };
+        if let Err(errno) = removed {
+            log::debug!("cgroup {}: not removed: {errno}", made.display());
+            return;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The interface files of a cgroup: small texts, read and written whole.
+//!
+//! Runs in: runtime.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// What a file of a cgroup says that was removed: ENOENT to open it, ENODEV to read or write it.
+pub(super) fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NODEV)
+}
+
+/// `name` is one of the kernel's names, never one from config.json.
+pub(super) fn open(cgroup: impl AsFd, name: &str, mode: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(cgroup, name, flags, Mode::empty())
+}
+
+/// The whole file.
+pub(super) fn read(cgroup: impl AsFd, name: &str) -> rustix::io::Result<Vec<u8>> {
+    let file = open(cgroup, name, OFlags::RDONLY)?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let (read, _) = rustix::io::read(&file, &mut buffer).map(|n| buffer.split_at(n))?;
+        if read.is_empty() {
+            return Ok(content);
+        }
+        content.extend_from_slice(read);
+    }
+}
+
+/// Writes `value` by one write, as the kernel wants it.
+pub(super) fn write(cgroup: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
+    let file = open(cgroup, name, OFlags::WRONLY)?;
+    rustix::io::write(&file, value.as_bytes()).map(drop)
+}

@@ -1,0 +1,76 @@
+//! Removing a cgroup and all below it.
+//!
+//! Runs in: runtime.
+
+use std::time::{Duration, Instant};
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::events::{EventsFile, moment};
+use super::tree::{Step, walk};
+use super::{Cgroup, file};
+use crate::error::Error;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Cgroup {
+    /// Removes the directory and what is below it, deepest first. It is no error that it is gone already. Processes that
+    /// are still there are waited for, not killed.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] that names the processes that are left, [`Error::Cgroup`].
+    pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
+        let until = moment(deadline);
+        loop {
+            match self.try_remove() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(errno) => return Err(self.at("rmdir")(errno.into())),
+            }
+            if Instant::now() >= until {
+                return Err(self.timeout("to end, so that it can be removed", deadline));
+            }
+            self.wait_empty(until).map_err(|errno| self.at("rmdir")(errno.into()))?;
+        }
+    }
+
+    /// `false`: something in it is still busy. Nearly always nothing is below it, and one call is all.
+    fn try_remove(&self) -> rustix::io::Result<bool> {
+        if remove_directory(&self.parent, &*self.name)? {
+            return Ok(true);
+        }
+        let walked = walk(&self.directory, |step| match step {
+            Step::Enter(_) => Ok(()),
+            Step::Leave { parent, name } => remove_directory(parent, name).map(drop),
+        });
+        match walked {
+            Err(errno) if !file::is_gone(errno) => Err(errno),
+            _ => remove_directory(&self.parent, &*self.name),
+        }
+    }
+
+    /// Until no process is left. Where none is, something else held it (a child that vanishes, an agent that looks in).
+    fn wait_empty(&self, until: Instant) -> rustix::io::Result<()> {
+        if let Some(events) = EventsFile::open(&self.directory)?
+            && events.read()?.populated
+        {
+            return events.wait(until, |now| !now.populated).map(drop);
+        }
+        std::thread::sleep(PAUSE);
+        Ok(())
+    }
+}
+
+/// `false`: it is busy.
+fn remove_directory(
+    parent: impl std::os::fd::AsFd,
+    name: impl rustix::path::Arg,
+) -> rustix::io::Result<bool> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::BUSY | Errno::NOTEMPTY | Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,215 @@
+//! `create` and `run`: from a bundle to a container whose init waits for `start`, or has started already.
+//!
+//! Runs in: runtime.
+
+use std::os::fd::AsFd;
+use std::time::SystemTime;
+
+use super::hook_state::own_environment;
+use super::launch::{self, Launch, Undo};
+use super::{Container, CreateOptions, InitProcess, hook_state};
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::host::Facts;
+use crate::plan::{self, Plan, Request};
+use crate::runtime::handles::Handles;
+use crate::runtime::{console, pid_file, start_fifo};
+use crate::spec::Bundle;
+use crate::state::{self, CgroupRecord, ContainerId, Process, Record, StateDir, Status};
+use crate::trace::Span;
+
+impl Container {
+    /// What `create` would do: reads the bundle and the facts of this host, and changes nothing.
+    ///
+    /// # Errors
+    /// config.json cannot be used. What this version does not support is in the plan, marked.
+    pub fn plan(options: &CreateOptions) -> Result<Plan, Error> {
+        prepare(options, false).map(|(_, _, plan)| plan)
+    }
+
+    /// Creates a container and leaves its init waiting for [`Container::start`].
+    ///
+    /// Everything that can be refused is refused before the first side effect; when something fails after, all of it is
+    /// undone. Until this returns, init dies with this process.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn create(options: &CreateOptions) -> Result<(Self, InitProcess), Error> {
+        create(options, false, || {})
+    }
+
+    /// Creates and starts a container; on return the user's program has been executed.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn run(options: &CreateOptions) -> Result<(Self, InitProcess), Error> {
+        create(options, true, || {})
+    }
+
+    /// As [`Container::run`], and calls `before_execve` when the terminal's master has been sent and the program is not executed yet:
+    /// who shows the terminal then sets its size and modes, so that the program never sees others.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn run_prepared(
+        options: &CreateOptions,
+        before_execve: impl FnOnce(),
+    ) -> Result<(Self, InitProcess), Error> {
+        create(options, true, before_execve)
+    }
+}
+
+fn create(
+    options: &CreateOptions,
+    start_at_once: bool,
+    before_execve: impl FnOnce(),
+) -> Result<(Container, InitProcess), Error> {
+    let trace = options.trace.as_deref();
+    let id = ContainerId::new(&options.id)?;
+    let (bundle, facts, plan) = prepare(options, start_at_once)?;
+    refuse_unsupported(&plan)?;
+    let handles = Handles::open(&plan, options)?;
+    // --- nothing on the machine has changed so far ---
+
+    let span = Span::begin(trace, "state");
+    let (dir, lock) = StateDir::create(&options.root, &id)?;
+    let undo_state = Undo::new(&dir, launch::remove_state);
+    let mut record = intent(&id, &bundle, &facts, &plan)?;
+    // A cgroup that others live in is not ours to kill: look before the intent says that it is.
+    refuse_foreign_cgroup(&record)?;
+    write_intent(&dir, &record)?;
+    drop(span);
+
+    let span = Span::begin(trace, "cgroup");
+    let cgroup = Cgroup::create(&facts.cgroup, &plan.cgroup)?;
+    let undo_cgroup = Undo::new(&cgroup, launch::remove_cgroup);
+    drop(span);
+
+    let fifo = if start_at_once { None } else { Some(start_fifo::create(&dir)?) };
+    let spawned = launch::start(&plan, &handles, &cgroup, fifo.as_ref(), options)?;
+    let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
+    let launch = Launch::new(&plan, options, &spawned)?;
+    launch.mounted(&record)?;
+    record.init = Some(launch.identity()?);
+    // The state is saved before init is told to go on: from then on it lives without us.
+    dir.write_state(&record)?;
+    publish(&spawned.init, options, &handles)?;
+    before_execve();
+    launch.ready(&record)?;
+    if start_at_once {
+        launch.wait_for_execve()?;
+        let running = (Status::Running, Some(spawned.init.pid));
+        hook_state::run_all(
+            "poststart",
+            &record.poststart,
+            &record,
+            running,
+            &environment(options),
+        )?;
+    }
+    launch.collect_trace();
+    undo_init.disarm();
+    undo_cgroup.disarm();
+    undo_state.disarm();
+    drop(lock);
+    Ok((Container { dir, record: Box::new(record) }, spawned.init))
+}
+
+/// Tells the caller of create which process init is.
+fn publish(
+    init: &InitProcess,
+    options: &CreateOptions,
+    handles: &Handles<'_>,
+) -> Result<(), Error> {
+    if let Some(path) = &options.pid_file {
+        pid_file::write(path, init.pid)?;
+    }
+    if let Some(socket) = &handles.pidfd_socket {
+        let sent = console::send_fd(socket.as_fd(), b"standard", init.pidfd());
+        sent.map_err(|source| Error::Os { call: "send to --pidfd-socket".into(), source })?;
+    }
+    Ok(())
+}
+
+/// Reads what was asked for and decides what will be done; no effects.
+fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Facts, Plan), Error> {
+    let trace = options.trace.as_deref();
+    let span = Span::begin(trace, "load config.json");
+    let bundle = Bundle::load(&options.bundle)?;
+    drop(span);
+    let span = Span::begin(trace, "host facts");
+    let facts = Facts::read()?;
+    drop(span);
+    let _span = Span::begin(trace, "plan");
+    let request = Request {
+        id: options.id.clone(),
+        bundle: bundle.dir.clone(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
+        listen_fds: options.listen_fds,
+        start_at_once,
+        environment: environment(options),
+        systemd_cgroup: options.systemd_cgroup,
+    };
+    let plan = plan::plan(&bundle, &facts, &request)?;
+    Ok((bundle, facts, plan))
+}
+
+/// What hooks get that have no environment of their own.
+pub(super) fn environment(options: &CreateOptions) -> Vec<std::ffi::OsString> {
+    options.hook_environment.clone().unwrap_or_else(own_environment)
+}
+
+fn refuse_unsupported(plan: &Plan) -> Result<(), Error> {
+    for warning in &plan.warnings {
+        log::warn!("{}: {}", warning.pointer, warning.text);
+    }
+    match plan.unsupported.first() {
+        Some(first) => {
+            Err(Error::Unsupported { pointer: first.pointer.clone(), feature: first.text.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Result<Record, Error> {
+    Ok(Record {
+        format: Record::current_format(),
+        oci_version: bundle.spec.oci_version.clone(),
+        id: id.to_string(),
+        bundle: bundle.dir.clone(),
+        rootfs: plan.rootfs.clone(),
+        created: state::rfc3339(SystemTime::now()),
+        owner: facts.euid,
+        annotations: bundle.spec.annotations.clone(),
+        boot_id: state::boot_id()?,
+        creator: Process::current()?,
+        init: None,
+        cgroup: CgroupRecord {
+            mount_point: facts.cgroup.mount_point.clone(),
+            path: plan.cgroup.path.clone(),
+        },
+        private_pid_namespace: plan.has_private_pid_namespace(),
+        poststart: plan.hooks.poststart.clone(),
+        poststop: plan.hooks.poststop.clone(),
+    })
+}
+
+fn refuse_foreign_cgroup(record: &Record) -> Result<(), Error> {
+    let Some(cgroup) = Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? else {
+        return Ok(());
+    };
+    cgroup.require_unused()
+}
+
+#[cfg(not(feature = "fault-no-intent"))]
+fn write_intent(dir: &StateDir, record: &Record) -> Result<(), Error> {
+    dir.write_intent(record)
+}
+
+/// A build that leaves the intent out, to show that `cargo xtask fault` finds the leaks of such a runtime.
+#[cfg(feature = "fault-no-intent")]
+fn write_intent(_dir: &StateDir, _record: &Record) -> Result<(), Error> {
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! `delete`: removes what `create` has made, from whatever prefix of `create` it finds.
+//!
+//! Kill, wait, cgroup, poststop hooks, and the state last: an interrupted delete is done again from the start.
+//!
+//! Runs in: runtime.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::kill::KILL_DEADLINE;
+use super::{Container, hook_state};
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::signal::Signal;
+use crate::state::{ContainerId, Found, Lock, Record, StateDir, Status};
+
+/// How long a forced delete waits, after it has killed all processes, for a `create` or `start` to notice and let go.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Deletes the container `id` below `root`: one that is stopped or created; with `force` also one that runs, one of
+    /// which `create` was killed, and one whose state is damaged.
+    ///
+    /// Returns what went wrong without keeping the container from being deleted: poststop hooks that failed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongStatus`] for one that runs, without `force`; the cgroup or state cannot be
+    /// removed: then the state is kept, so that delete can be tried again.
+    pub fn delete(root: &Path, id: &str, force: bool) -> Result<Vec<Error>, Error> {
+        let id = ContainerId::new(id)?;
+        let dir = StateDir::open(root, &id)?;
+        let record = match dir.read()? {
+            Found::Record(record) => record,
+            Found::Nothing => return delete_nothing(&dir, &id, force),
+            Found::Damaged { intent: Some(record), .. } if force => record,
+            Found::Damaged { error, .. } => return Err(error),
+        };
+        let container = Self { dir, record };
+        if force {
+            return container.destroy();
+        }
+        container.delete_gently()
+    }
+
+    fn delete_gently(&self) -> Result<Vec<Error>, Error> {
+        let lock = self.dir.lock(LOCK_DEADLINE)?;
+        match self.observe()?.0 {
+            Status::Stopped | Status::Created => self.tear_down(&lock),
+            status => Err(self.wrong_status(format!(
+                "cannot delete container {} that is not stopped: {status}",
+                self.id()
+            ))),
+        }
+    }
+
+    /// Deletes it whatever its status.
+    pub(super) fn destroy(&self) -> Result<Vec<Error>, Error> {
+        // Before the lock: who holds it may wait for exactly these processes.
+        self.kill_everything()?;
+        match self.dir.lock(LOCK_DEADLINE) {
+            Ok(lock) => self.tear_down(&lock),
+            // The `create` that we have killed the init of has cleaned up after itself.
+            Err(Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tear_down(&self, _held: &Lock) -> Result<Vec<Error>, Error> {
+        // With the lock held what is recorded does not change any more; a `create` may have gone on since we read it.
+        let fresh = match self.dir.read()? {
+            Found::Record(record) => Some(record),
+            Found::Nothing | Found::Damaged { .. } => None,
+        };
+        let record: &Record = fresh.as_deref().unwrap_or(&self.record);
+        self.kill_everything()?;
+        remove_cgroup(record)?;
+        let mut warnings = Vec::new();
+        if record.init.is_some() {
+            warnings = run_poststop(record);
+        }
+        self.dir.remove()?;
+        Ok(warnings)
+    }
+
+    /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
+    fn kill_everything(&self) -> Result<(), Error> {
+        if let Some(init) = &self.record.init
+            && let Some(pidfd) = init.process.open(&self.record.boot_id)?
+        {
+            use std::os::fd::AsFd;
+            match crate::sys::wait::send_signal(pidfd.as_fd(), Signal::KILL.number()) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => {
+                    return Err(Error::Os {
+                        call: format!("kill init of container {:?}", self.id()),
+                        source: errno.into(),
+                    });
+                }
+            }
+        }
+        match self.cgroup()? {
+            Some(cgroup) => cgroup.kill(KILL_DEADLINE),
+            None => Ok(()),
+        }
+    }
+}
+
+fn remove_cgroup(record: &Record) -> Result<(), Error> {
+    match Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? {
+        Some(cgroup) => cgroup.remove(KILL_DEADLINE),
+        None => Ok(()),
+    }
+}
+
+/// runtime.md, "Lifecycle", step 13: the failure of a poststop hook is logged, and the remaining ones run.
+fn run_poststop(record: &Record) -> Vec<Error> {
+    let environment = hook_state::own_environment();
+    let Ok(state) = hook_state::json(record, Status::Stopped, None) else { return Vec::new() };
+    let run = |(index, hook)| {
+        crate::hooks::run("poststop", index, hook, &state, &environment, &record.bundle).err()
+    };
+    record.poststop.iter().enumerate().filter_map(run).collect()
+}
+
+/// Nothing but the directory was made: a `create` that was killed then, or one that has only begun.
+fn delete_nothing(dir: &StateDir, id: &ContainerId, force: bool) -> Result<Vec<Error>, Error> {
+    if !force {
+        return Err(Error::NotFound { id: id.to_string() });
+    }
+    let end = Instant::now() + LOCK_DEADLINE;
+    match dir.lock(end.saturating_duration_since(Instant::now())) {
+        Ok(_lock) => match dir.read()? {
+            Found::Nothing => dir.remove().map(|()| Vec::new()),
+            // The `create` was only slow.
+            _ => Err(Error::WrongStatus {
+                id: id.to_string(),
+                message: format!("container {id} was created meanwhile"),
+            }),
+        },
+        Err(Error::NotFound { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

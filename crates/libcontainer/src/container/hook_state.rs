@@ -1,0 +1,56 @@
+//! The state that hooks read on stdin.
+//!
+//! Runs in: runtime.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::error::Error;
+use crate::hooks;
+use crate::spec::Hook;
+use crate::state::{HookState, Record, Status};
+
+/// The state as compact JSON.
+pub(crate) fn json(record: &Record, status: Status, pid: Option<i32>) -> Result<Vec<u8>, Error> {
+    let state = HookState {
+        oci_version: &record.oci_version,
+        id: &record.id,
+        status,
+        pid,
+        bundle: &record.bundle,
+        annotations: &record.annotations,
+    };
+    serde_json::to_vec(&state).map_err(|error| Error::Os {
+        call: "encode the state for hooks".into(),
+        source: error.into(),
+    })
+}
+
+/// Runs hooks of one kind in order, up to the first that fails.
+pub(crate) fn run_all(
+    kind: &'static str,
+    hooks: &[Hook],
+    record: &Record,
+    (status, pid): (Status, Option<i32>),
+    environment: &[OsString],
+) -> Result<(), Error> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let state = json(record, status, pid)?;
+    for (index, hook) in hooks.iter().enumerate() {
+        hooks::run(kind, index, hook, &state, environment, &record.bundle)?;
+    }
+    Ok(())
+}
+
+/// This process's environment, for hooks that have none of their own (runc and crun let them inherit it).
+pub(crate) fn own_environment() -> Vec<OsString> {
+    let joined = |(key, value): (OsString, OsString)| {
+        let mut entry = key.into_vec();
+        entry.push(b'=');
+        entry.extend(value.into_vec());
+        OsString::from_vec(entry)
+    };
+    std::env::vars_os().map(joined).collect()
+}

@@ -1,0 +1,411 @@
+//! Starting init and talking to it until it lives on its own; and the guard that undoes what was begun.
+//!
+//! Runs in: runtime.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use corten_plan::wire::FLAG_TRACE;
+use corten_plan::{Frame, Handle, Op, Point};
+
+use super::create::environment;
+use super::kill::KILL_DEADLINE;
+use super::{CreateOptions, InitProcess, hook_state};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, InitError};
+use crate::plan::{InitPlan, Plan, describe};
+use crate::runtime::handles::Handles;
+use crate::runtime::image;
+use crate::runtime::link::{Link, Message};
+use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
+use crate::sys::spawn::{Spawn, SpawnError, spawn};
+use crate::sys::wait::ExitStatus;
+use crate::trace::{Span, Trace};
+
+/// How long init may take from one point to the next, hooks apart. Mounts of network file systems are what can be slow.
+const STEP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// An init that was just started: what belongs to it on this side.
+pub(super) struct Spawned {
+    pub init: InitProcess,
+    link: Link,
+    /// Device and inode of its image.
+    image: (u64, u64),
+    /// Where it writes the times of its ops.
+    times: Option<OwnedFd>,
+}
+
+/// Clones init into its namespaces and cgroup.
+pub(super) fn start(
+    plan: &Plan,
+    handles: &Handles<'_>,
+    cgroup: &Cgroup,
+    fifo: Option<&OwnedFd>,
+    options: &CreateOptions,
+) -> Result<Spawned, Error> {
+    let trace = options.trace.as_deref();
+    let span = Span::begin(trace, "image and plan");
+    let image = image::open()?;
+    let plan_fd = image::sealed_data(&plan_bytes(&plan.init, trace.is_some()))?;
+    let times = trace.map(|_| times_file()).transpose()?;
+    let (link, inits_end) = Link::pair()?;
+    let mut own = vec![(Handle::PLAN, plan_fd.as_fd()), (Handle::SOCKET, inits_end.as_fd())];
+    own.extend(fifo.map(|fifo| (Handle::START_FIFO, fifo.as_fd())));
+    own.extend(times.as_ref().map(|times| (Handle::TRACE, times.as_fd())));
+    let (inherit, argument) = handles.table(&own)?;
+    drop(span);
+
+    let span = Span::begin(trace, "clone3");
+    let kept = options.listen_fds.saturating_add(options.preserve_fds);
+    let child = spawn(&Spawn {
+        namespaces: plan.spawn.clone_flags,
+        cgroup: Some(cgroup.fd()),
+        image: image.as_fd(),
+        argv: &[c"init", argument.as_c_str()],
+        stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
+        inherit: &inherit,
+        first_closed: kept.saturating_add(3),
+    })
+    .map_err(|error| spawn_error(error, plan))?;
+    drop(span);
+    let mut init = InitProcess { pid: child.pid, pidfd: child.pidfd };
+    // Ours would keep the socket from ever ending.
+    drop(inits_end);
+    if plan.spawn.two_stages {
+        init = second_stage(plan, &link, init)?;
+    }
+    let undo = Undo::new(&init, kill_and_reap);
+    let image =
+        rustix::fs::fstat(&image).map_err(|errno| os("fstat(init's image)", errno.into()))?;
+    undo.disarm();
+    Ok(Spawned { init, link, image: (image.st_dev, image.st_ino), times })
+}
+
+/// The conversation with an init that has not been let go yet.
+pub(super) struct Launch<'a> {
+    plan: &'a Plan,
+    options: &'a CreateOptions,
+    spawned: &'a Spawned,
+    stat: ProcessStat,
+}
+
+impl<'a> Launch<'a> {
+    /// Reads what is to be known of the process, and sets what only its parent may.
+    pub fn new(
+        plan: &'a Plan,
+        options: &'a CreateOptions,
+        spawned: &'a Spawned,
+    ) -> Result<Self, Error> {
+        let stat = ProcessStat::read(spawned.init.pid)?;
+        if let Some(adjustment) = plan.oom_score_adj {
+            write_oom_score(spawned.init.pid, adjustment)?;
+        }
+        Ok(Self { plan, options, spawned, stat })
+    }
+
+    /// init, as it is recorded.
+    pub fn identity(&self) -> Result<Init, Error> {
+        let InitProcess { pid, pidfd } = &self.spawned.init;
+        let process = Process::of(*pid, pidfd, self.stat)?;
+        Ok(Init { process, image: self.spawned.image })
+    }
+
+    /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong.
+    pub fn mounted(&self, record: &Record) -> Result<(), Error> {
+        let _span = Span::begin(self.trace(), "wait for init to be ready");
+        loop {
+            match self.next("container init to be ready")? {
+                Point::Ready => return Ok(()),
+                Point::Mounted => self.run_hooks(record)?,
+            }
+        }
+    }
+
+    fn run_hooks(&self, record: &Record) -> Result<(), Error> {
+        let _span = Span::begin(self.trace(), "prestart and createRuntime hooks");
+        let hooks = &self.plan.hooks;
+        if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+            let environment = environment(self.options);
+            let creating = (Status::Creating, Some(self.spawned.init.pid));
+            hook_state::run_all("prestart", &hooks.prestart, record, creating, &environment)?;
+            hook_state::run_all(
+                "createRuntime",
+                &hooks.create_runtime,
+                record,
+                creating,
+                &environment,
+            )?;
+        }
+        let state = self.plan.init.state_at_mounted;
+        let state = state.then(|| self.state_for_init(record, Status::Creating)).transpose()?;
+        self.spawned.link.go(self.stat.ignored, state.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Lets init go on from Ready: from here on it does not die with us.
+    pub fn ready(&self, record: &Record) -> Result<(), Error> {
+        let state = self.plan.init.state_at_ready;
+        let state = state.then(|| self.state_for_init(record, Status::Created)).transpose()?;
+        self.spawned.link.go(self.stat.ignored, state.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Waits until init has executed the user's program, or failed to.
+    pub fn wait_for_execve(&self) -> Result<(), Error> {
+        let _span = Span::begin(self.trace(), "wait for execve");
+        loop {
+            match self.receive("container init to execute the program")? {
+                Message::Closed => return Ok(()),
+                Message::Failed(frame) => return Err(self.failure(&*frame)),
+                Message::Warned(frame) => self.warn(&*frame),
+                Message::Reached(_) | Message::Forked(_) => return Err(out_of_order()),
+            }
+        }
+    }
+
+    fn next(&self, what: &str) -> Result<Point, Error> {
+        loop {
+            match self.receive(what)? {
+                Message::Reached(point) => return Ok(point),
+                Message::Failed(frame) => return Err(self.failure(&*frame)),
+                Message::Warned(frame) => self.warn(&*frame),
+                Message::Closed => return Err(self.died()),
+                Message::Forked(_) => return Err(out_of_order()),
+            }
+        }
+    }
+
+    fn receive(&self, what: &str) -> Result<Message, Error> {
+        self.spawned.link.receive(what, deadline(&self.plan.init))
+    }
+
+    fn failure(&self, frame: &[u8]) -> Error {
+        failure(&self.plan.init, frame)
+    }
+
+    fn warn(&self, frame: &[u8]) {
+        if let Ok(Frame::Warned(failure)) = Frame::decode(frame) {
+            log::warn!("{}", describe::init_error(&self.plan.init, &failure));
+        }
+    }
+
+    /// Why init has ended without a word: it never panics, so that somebody has killed it.
+    fn died(&self) -> Error {
+        let how = match crate::sys::wait::wait(self.spawned.init.pidfd()) {
+            Ok(ExitStatus::Exited(code)) => format!("exited with code {code}"),
+            Ok(ExitStatus::Signaled(signal)) => format!("was killed by signal {signal}"),
+            Err(error) => format!("is gone ({error})"),
+        };
+        init_died(&how)
+    }
+
+    /// The state in a memfd of its own, with the pid that processes of the container see (runtime.md, "State").
+    fn state_for_init(&self, record: &Record, status: Status) -> Result<OwnedFd, Error> {
+        let pid =
+            if record.private_pid_namespace { 1 } else { innermost_pid(self.spawned.init.pid)? };
+        image::sealed_data(&hook_state::json(record, status, Some(pid))?)
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        self.options.trace.as_deref()
+    }
+
+    /// Adds the times of init's ops to the trace.
+    pub fn collect_trace(&self) {
+        let (Some(trace), Some(times)) = (self.trace(), &self.spawned.times) else { return };
+        for (index, (_, op)) in self.plan.init.ops().enumerate() {
+            let mut pair = [0; 16];
+            let offset = u64::try_from(index * pair.len()).unwrap_or_default();
+            if rustix::io::pread(times, &mut pair, offset).is_ok_and(|count| count == pair.len()) {
+                let (pairs, _) = pair.as_chunks::<8>();
+                if let [start, end] = pairs {
+                    let (start, end) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
+                    if start != 0 {
+                        trace.op(describe::step(&op), start, end.max(start));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The first stage has joined and unshared; it makes init, says so, and ends.
+fn second_stage(plan: &Plan, link: &Link, first: InitProcess) -> Result<InitProcess, Error> {
+    let undo = Undo::new(&first, kill_and_reap);
+    let pidfd = loop {
+        match link.receive("the first stage of container init", Some(STEP_DEADLINE))? {
+            Message::Forked(pidfd) => break pidfd,
+            Message::Failed(frame) => return Err(failure(&plan.init, &*frame)),
+            Message::Warned(_) => {}
+            Message::Closed => return Err(init_died("has ended in its first stage")),
+            Message::Reached(_) => return Err(out_of_order()),
+        }
+    };
+    let pid = pid_of(&pidfd)?;
+    let init = InitProcess { pid, pidfd };
+    let undo_init = Undo::new(&init, kill_and_reap);
+    // It exits at once after that frame.
+    first.wait()?;
+    undo.disarm();
+    undo_init.disarm();
+    Ok(init)
+}
+
+/// The pid that a pidfd refers to, in this process's pid namespace (`pidfd_open(2)`: the Pid line of its fdinfo).
+fn pid_of(pidfd: &OwnedFd) -> Result<i32, Error> {
+    let path = format!("/proc/thread-self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd));
+    let info = std::fs::read_to_string(&path).map_err(|error| os(&path, error))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    pid.and_then(|pid| pid.trim().parse().ok())
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| init_died("is gone"))
+}
+
+/// The pid in the process's own pid namespace: the last number of the NSpid line.
+fn innermost_pid(pid: i32) -> Result<i32, Error> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).map_err(|error| os(&path, error))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    Ok(line.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid))
+}
+
+fn write_oom_score(pid: i32, adjustment: i32) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/oom_score_adj");
+    std::fs::write(&path, adjustment.to_string()).map_err(|error| Error::Property {
+        pointer: "/process/oomScoreAdj".into(),
+        problem: format!("write {adjustment} to {path}: {error}"),
+    })
+}
+
+/// The plan with the flags of this start.
+fn plan_bytes(plan: &InitPlan, is_traced: bool) -> Vec<u8> {
+    let mut bytes = plan.bytes.clone();
+    // The header: magic (8 bytes), version (4), flags (4).
+    if let (true, Some(flags)) = (is_traced, bytes.get_mut(12..16)) {
+        for (byte, bit) in flags.iter_mut().zip(FLAG_TRACE.to_le_bytes()) {
+            *byte |= bit;
+        }
+    }
+    bytes
+}
+
+fn times_file() -> Result<OwnedFd, Error> {
+    rustix::fs::memfd_create("corten-trace", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|errno| os("memfd_create", errno.into()))
+}
+
+/// How long init may be silent: hooks without a timeout may take for ever, as the specification has it.
+fn deadline(plan: &InitPlan) -> Option<Duration> {
+    if !plan.state_at_mounted && !plan.state_at_ready {
+        return Some(STEP_DEADLINE);
+    }
+    plan.ops().try_fold(STEP_DEADLINE, |sum, (_, op)| match op {
+        Op::Hook { timeout_ms: 0, .. } => None,
+        Op::Hook { timeout_ms, .. } => Some(sum + Duration::from_millis(timeout_ms)),
+        _ => Some(sum),
+    })
+}
+
+fn failure(plan: &InitPlan, frame: &[u8]) -> Error {
+    match Frame::decode(frame) {
+        Ok(Frame::Failed(failure)) => Error::Init(Box::new(describe::init_error(plan, &failure))),
+        _ => out_of_order(),
+    }
+}
+
+fn init_died(how: &str) -> Error {
+    Error::Init(Box::new(InitError {
+        message: format!("container init {how} before it was ready"),
+        pointer: String::new(),
+        stage: corten_plan::Stage::Op,
+        errno: 0,
+    }))
+}
+
+fn out_of_order() -> Error {
+    os("receive from init: a frame out of order", io::ErrorKind::InvalidData.into())
+}
+
+fn spawn_error(error: SpawnError, plan: &Plan) -> Error {
+    match error {
+        SpawnError::Clone(source) => Error::Os {
+            call: format!(
+                "clone3({}){}",
+                describe::clone_flags(plan.spawn.clone_flags),
+                clone_hint(&source)
+            ),
+            source,
+        },
+        SpawnError::Exec(source) => os("execveat(init's image)", source),
+    }
+}
+
+fn clone_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => ": new namespaces need CAP_SYS_ADMIN",
+        Some(libc::ENOSPC) => ": a limit of /proc/sys/user/max_*_namespaces is reached",
+        Some(libc::EAGAIN) => ": a limit on processes is reached (pids.max, RLIMIT_NPROC)",
+        Some(libc::EBUSY) => ": the cgroup has controllers enabled for its children",
+        _ => "",
+    }
+}
+
+fn os(call: &str, source: io::Error) -> Error {
+    Error::Os { call: call.into(), source }
+}
+
+/// Kills and reaps init.
+pub(super) fn kill_and_reap(init: &InitProcess) {
+    if let Err(error) = crate::sys::wait::send_signal(init.pidfd(), libc::SIGKILL)
+        && error != rustix::io::Errno::SRCH
+    {
+        log::warn!("kill container init: {error}");
+        return;
+    }
+    // ECHILD: the caller's own wait has reaped it.
+    if let Err(error) = crate::sys::wait::wait(init.pidfd())
+        && error.raw_os_error() != Some(libc::ECHILD)
+    {
+        log::warn!("wait for container init: {error}");
+    }
+}
+
+/// Removes what is left in the cgroup, and the cgroup.
+pub(super) fn remove_cgroup(cgroup: &Cgroup) {
+    let removed = cgroup.kill(KILL_DEADLINE).and_then(|()| cgroup.remove(KILL_DEADLINE));
+    if let Err(error) = removed {
+        log::warn!("{error}");
+    }
+}
+
+/// Removes the state.
+pub(super) fn remove_state(dir: &StateDir) {
+    if let Err(error) = dir.remove() {
+        log::warn!("{error}");
+    }
+}
+
+/// Undoes one thing of a create that fails; several undo in the reverse order, as values are dropped.
+pub(super) struct Undo<'a, T> {
+    what: &'a T,
+    undo: Option<fn(&T)>,
+}
+
+impl<'a, T> Undo<'a, T> {
+    /// `undo` is called with `what` unless [`Self::disarm`] is called before.
+    pub fn new(what: &'a T, undo: fn(&T)) -> Self {
+        Self { what, undo: Some(undo) }
+    }
+
+    /// It has succeeded: nothing is undone.
+    pub fn disarm(mut self) {
+        self.undo = None;
+    }
+}
+
+impl<T> Drop for Undo<'_, T> {
+    fn drop(&mut self) {
+        if let Some(undo) = self.undo {
+            undo(self.what);
+        }
+    }
+}

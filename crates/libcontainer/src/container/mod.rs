@@ -1,0 +1,237 @@
+//! The OCI operations, one file each.
+//!
+//! A [`Container`] is a handle on a state directory and on what was recorded there when it was opened. Every operation
+//! works from every prefix of `create`: whatever a killed runtime has left, `delete` with force removes.
+//!
+//! Runs in: runtime.
+
+mod create;
+mod delete;
+mod hook_state;
+mod kill;
+mod launch;
+mod start;
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::signal::Signal;
+use crate::state::{self, ContainerId, Found, Observed, Record, StateDir, StateReport, Status};
+use crate::trace::Trace;
+
+pub use crate::sys::wait::ExitStatus;
+
+/// What `create` and `run` are told besides config.json.
+#[derive(Debug, Default)]
+pub struct CreateOptions {
+    /// The directory of all containers' states (`--root`).
+    pub root: PathBuf,
+    /// The container's id.
+    pub id: String,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// Who gets the terminal; needed when config.json asks for one.
+    pub console: Option<Console>,
+    /// Gets the pid of init, in decimal, without a newline.
+    pub pid_file: Option<PathBuf>,
+    /// A listening stream socket that gets a pidfd of init.
+    pub pidfd_socket: Option<PathBuf>,
+    /// `MS_MOVE` and `chroot` instead of `pivot_root`, for root file systems in an initramfs.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many fds the process keeps after those of `listen_fds`.
+    pub preserve_fds: u32,
+    /// How many fds from 3 on are passed as LISTEN_FDS (systemd's socket activation).
+    pub listen_fds: u32,
+    /// Cgroups by systemd.
+    pub systemd_cgroup: bool,
+    /// Collects where the time goes.
+    pub trace: Option<Arc<Trace>>,
+    /// What becomes fds 0, 1 and 2 of the process; `None`: the caller's own.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// The environment of hooks that config.json gives none; `None`: the caller's own, as with runc.
+    pub hook_environment: Option<Vec<OsString>>,
+}
+
+/// Who gets the master of the container's terminal: one message with one `SCM_RIGHTS` fd, the payload is its name.
+#[derive(Debug)]
+pub enum Console {
+    /// The path of a listening `AF_UNIX` stream socket.
+    Socket(PathBuf),
+    /// A connected socket.
+    Connected(OwnedFd),
+}
+
+/// A container: its state directory, and what was recorded there when it was opened.
+#[derive(Debug)]
+pub struct Container {
+    dir: StateDir,
+    record: Box<Record>,
+}
+
+/// init, as the child of this process that it is after `create` and `run`.
+#[derive(Debug)]
+pub struct InitProcess {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl InitProcess {
+    /// In this process's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Becomes readable when init ends.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sends `signal` to init.
+    ///
+    /// # Errors
+    /// ESRCH: it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        crate::sys::wait::send_signal(self.pidfd(), signal.number()).map_err(|errno| Error::Os {
+            call: format!("send {signal} to init (pid {})", self.pid),
+            source: errno.into(),
+        })
+    }
+
+    /// Waits until init has ended, and reaps it.
+    ///
+    /// # Errors
+    /// ECHILD: it is not a child of this process, or the caller's own `wait` has reaped it.
+    pub fn wait(&self) -> Result<ExitStatus, Error> {
+        crate::sys::wait::wait(self.pidfd()).map_err(|source| Error::Os {
+            call: format!("wait for init (pid {})", self.pid),
+            source,
+        })
+    }
+}
+
+impl Container {
+    /// Opens the container `id` below `root`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`], [`Error::NotFound`]; [`Error::State`] when what is recorded cannot be used.
+    pub fn load(root: &Path, id: &str) -> Result<Self, Error> {
+        Self::open(root, &ContainerId::new(id)?)
+    }
+
+    fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let dir = StateDir::open(root, id)?;
+        match dir.read()? {
+            Found::Record(record) => Ok(Self { dir, record }),
+            Found::Nothing => Err(Error::NotFound { id: id.to_string() }),
+            Found::Damaged { error, .. } => Err(error),
+        }
+    }
+
+    /// All containers below `root`, sorted by id; those that cannot be opened as the error that they gave.
+    ///
+    /// # Errors
+    /// `root` is there and cannot be read.
+    pub fn list(root: &Path) -> Result<Vec<Result<Self, Error>>, Error> {
+        let opened = state::list(root)?.into_iter().map(|id| Self::open(root, &id));
+        // What was deleted meanwhile, or has not got to its intent yet, is not there.
+        Ok(opened.filter(|container| !matches!(container, Err(Error::NotFound { .. }))).collect())
+    }
+
+    /// The id.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// The bundle, absolute.
+    pub fn bundle(&self) -> &Path {
+        &self.record.bundle
+    }
+
+    /// The effective user id of who created it.
+    pub fn owner(&self) -> u32 {
+        self.record.owner
+    }
+
+    /// The status, by what the kernel says now.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn status(&self) -> Result<Status, Error> {
+        Ok(self.observe()?.0)
+    }
+
+    /// What `state` prints.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn state(&self) -> Result<StateReport, Error> {
+        let (status, pidfd) = self.observe()?;
+        let pid = self
+            .record
+            .init
+            .as_ref()
+            .filter(|_| pidfd.is_some())
+            .map_or(0, |init| init.process.pid);
+        let record = &self.record;
+        Ok(StateReport {
+            oci_version: record.oci_version.clone(),
+            id: record.id.clone(),
+            pid,
+            status,
+            bundle: record.bundle.clone(),
+            rootfs: record.rootfs.clone(),
+            created: record.created.clone(),
+            annotations: record.annotations.clone(),
+            owner: String::new(),
+        })
+    }
+
+    /// The status, and a pidfd of init if it lives.
+    fn observe(&self) -> Result<(Status, Option<OwnedFd>), Error> {
+        let Some(init) = &self.record.init else {
+            let is_locked = self.dir.is_locked()?;
+            let seen =
+                Observed { is_locked, init_is_alive: false, init_is_ours: false, is_frozen: false };
+            return Ok((state::status(false, seen), None));
+        };
+        let pidfd = init.process.open(&self.record.boot_id)?;
+        let is_alive = pidfd.is_some();
+        let cgroup = if is_alive { self.cgroup()? } else { None };
+        let seen = Observed {
+            is_locked: false,
+            init_is_alive: is_alive,
+            // The fifo is gone after `start`; the image tells the start that was killed before it could remove the fifo.
+            init_is_ours: is_alive
+                && self.has_start_fifo()
+                && executes(init.process.pid, init.image),
+            is_frozen: cgroup.map(|cgroup| cgroup.is_frozen()).transpose()?.unwrap_or(false),
+        };
+        Ok((state::status(true, seen), pidfd))
+    }
+
+    fn has_start_fifo(&self) -> bool {
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::statat(self.dir.fd(), state::START_FIFO, flags).is_ok()
+    }
+
+    /// The container's cgroup, if it is there.
+    fn cgroup(&self) -> Result<Option<Cgroup>, Error> {
+        Cgroup::open(&self.record.cgroup.mount_point, &self.record.cgroup.path)
+    }
+
+    fn wrong_status(&self, message: impl Into<String>) -> Error {
+        Error::WrongStatus { id: self.record.id.clone(), message: message.into() }
+    }
+}
+
+/// Whether the process executes the file with this device and inode.
+fn executes(pid: i32, (device, inode): (u64, u64)) -> bool {
+    rustix::fs::stat(format!("/proc/{pid}/exe"))
+        .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
+}

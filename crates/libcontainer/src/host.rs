@@ -1,0 +1,166 @@
+//! The facts of this machine that plans depend on, read once.
+//!
+//! Runs in: runtime.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, StatFs};
+
+use crate::error::Error;
+
+/// `CGROUP2_SUPER_MAGIC` of `<linux/magic.h>`.
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+const UNIFIED: &str = "/sys/fs/cgroup";
+const HYBRID: &str = "/sys/fs/cgroup/unified";
+
+/// What is true of this host and this process. [`Facts::read`] fills it; tests write it by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Effective user id of the runtime.
+    pub euid: u32,
+    /// The highest capability number that the kernel knows.
+    pub last_capability: u32,
+    /// Where cgroup v2 is.
+    pub cgroup: CgroupFacts,
+}
+
+impl Facts {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Os`] when `/proc` is not there or holds what no kernel writes.
+    pub fn read() -> Result<Self, Error> {
+        Ok(Self {
+            euid: rustix::process::geteuid().as_raw(),
+            last_capability: last_capability()?,
+            cgroup: CgroupFacts::read()?,
+        })
+    }
+}
+
+/// The unified hierarchy of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupFacts {
+    /// How cgroups are mounted.
+    pub layout: CgroupLayout,
+    /// Where cgroup v2 is mounted.
+    pub mount_point: PathBuf,
+    /// This process's cgroup in it, from the `0::` line of `/proc/self/cgroup`, with a leading slash.
+    pub own: PathBuf,
+}
+
+/// How cgroups are mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupLayout {
+    /// cgroup2 at `/sys/fs/cgroup`.
+    Unified,
+    /// cgroup2 at `/sys/fs/cgroup/unified`, v1 controllers beside it.
+    Hybrid,
+    /// No cgroup2 anywhere we look.
+    None,
+}
+
+impl CgroupFacts {
+    fn read() -> Result<Self, Error> {
+        let (layout, mount_point) = if is_cgroup2(UNIFIED) {
+            (CgroupLayout::Unified, UNIFIED)
+        } else if is_cgroup2(HYBRID) {
+            (CgroupLayout::Hybrid, HYBRID)
+        } else {
+            (CgroupLayout::None, UNIFIED)
+        };
+        Ok(Self { layout, mount_point: mount_point.into(), own: own_cgroup()? })
+    }
+}
+
+fn is_cgroup2(path: &str) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|filesystem| magic(&filesystem) == CGROUP2_SUPER_MAGIC)
+}
+
+#[expect(clippy::cast_sign_loss, reason = "a magic number; its type differs by architecture")]
+fn magic(filesystem: &StatFs) -> u64 {
+    filesystem.f_type as u64
+}
+
+fn own_cgroup() -> Result<PathBuf, Error> {
+    const PATH: &str = "/proc/self/cgroup";
+    let content = read_file(PATH)?;
+    // A v1-only kernel has no such line; then the layout says so, and this is not used.
+    Ok(parse_own_cgroup(&content).unwrap_or_else(|| "/".into()))
+}
+
+/// The path of the line `0::PATH` (`cgroups(7)`). A cgroup above the root of our cgroup namespace shows as `/../..`: it
+/// cannot be reached through our mount, so the root stands for it.
+fn parse_own_cgroup(content: &[u8]) -> Option<PathBuf> {
+    let line = content.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    let path = Path::new(OsStr::from_bytes(line));
+    let is_above = path.components().any(|component| component == Component::ParentDir);
+    Some(if is_above || !path.is_absolute() { "/".into() } else { path.into() })
+}
+
+fn last_capability() -> Result<u32, Error> {
+    const PATH: &str = "/proc/sys/kernel/cap_last_cap";
+    let content = read_file(PATH)?;
+    let text = str::from_utf8(&content).unwrap_or_default();
+    text.trim_end().parse().map_err(|_| os(PATH, io::ErrorKind::InvalidData.into()))
+}
+
+/// A file of procfs, which its first reads return whole: a short read is the end, and there is no size to ask for.
+fn read_file(path: &str) -> Result<Vec<u8>, Error> {
+    let read = || {
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut content = Vec::new();
+        let mut buffer = [0; 1024];
+        loop {
+            let (read, _) = rustix::io::read(&file, &mut buffer).map(|n| buffer.split_at(n))?;
+            content.extend_from_slice(read);
+            if read.len() < buffer.len() {
+                return Ok(content);
+            }
+        }
+    };
+    read().map_err(|errno: rustix::io::Errno| os(path, errno.into()))
+}
+
+fn os(path: &str, source: io::Error) -> Error {
+    Error::Os { call: format!("read {path}"), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_cgroup_is_that_of_the_unified_line() {
+        let hybrid = b"9:name=systemd:/x\n1:cpu:/\n0::/user.slice/a b\n";
+        assert_eq!(parse_own_cgroup(hybrid), Some("/user.slice/a b".into()));
+        assert_eq!(parse_own_cgroup(b"0::/\n"), Some("/".into()));
+    }
+
+    #[test]
+    fn own_cgroup_above_the_namespace_is_the_root() {
+        assert_eq!(parse_own_cgroup(b"0::/../../a\n"), Some("/".into()));
+        assert_eq!(parse_own_cgroup(b"0::\n"), Some("/".into()));
+    }
+
+    #[test]
+    fn own_cgroup_without_unified_hierarchy_is_none() {
+        assert_eq!(parse_own_cgroup(b"1:cpu:/\n10::/x\n"), None);
+        assert_eq!(parse_own_cgroup(b""), None);
+    }
+
+    #[test]
+    fn facts_of_this_host_agree_with_the_kernel() {
+        let facts = Facts::read().unwrap();
+        assert!((38..64).contains(&facts.last_capability), "{facts:?}");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let is_mounted = mounts.lines().any(|line| {
+            line.contains(" - cgroup2 ")
+                && line.split(' ').nth(4) == facts.cgroup.mount_point.to_str()
+        });
+        assert_eq!(is_mounted, facts.cgroup.layout != CgroupLayout::None, "{facts:?}");
+    }
+}

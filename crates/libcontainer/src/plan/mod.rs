@@ -1,0 +1,224 @@
+//! From what the user asked to what the kernel will be told: pure functions.
+//!
+//! `plan(&Bundle, &Facts, &Request) -> Plan` makes no system call, reads no file and no environment variable; its tests
+//! run under a seccomp filter that allows little more than memory. Each file here lowers one part of config.json and
+//! mirrors the file of the same name in `crates/init`. [`order`] is where to begin reading: it has every step of init, in
+//! order, with the reason of its place.
+//!
+//! Runs in: any process.
+
+mod cgroup;
+mod credentials;
+pub mod describe;
+mod devices;
+mod errno;
+mod hints;
+mod hooks;
+mod mounts;
+mod namespaces;
+mod options;
+pub mod print;
+mod process;
+mod rootfs;
+mod steps;
+mod sysctl;
+mod types;
+mod unsupported;
+mod words;
+
+use corten_plan::wire::FLAG_EXPECT_PID1;
+use corten_plan::{Op, Point};
+
+pub use self::types::{
+    CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
+};
+
+use self::mounts::PlannedMount;
+use self::namespaces::Namespaces;
+use self::process::Environment;
+use self::steps::{Steps, c_string};
+use self::words::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
+use crate::error::Error;
+use crate::host::Facts;
+use crate::spec::{Bundle, Hooks, Linux, Process, Root, Spec, SpecError};
+
+/// What everything is planned from.
+struct Inputs<'a> {
+    bundle: &'a Bundle,
+    facts: &'a Facts,
+    request: &'a Request,
+    spec: &'a Spec,
+    root: &'a Root,
+    process: &'a Process,
+    linux: &'a Linux,
+    hooks: &'a Hooks,
+    namespaces: Namespaces,
+}
+
+/// What `create`, or `run`, will do.
+///
+/// What this version does not support is in [`Plan::unsupported`]; such a plan is for printing only.
+///
+/// # Errors
+/// [`Error::Property`]: a property cannot mean anything that the kernel could do.
+pub fn plan(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, Error> {
+    let refused = |SpecError { pointer, problem }| Error::Property { pointer, problem };
+    make(bundle, facts, request).map_err(refused)
+}
+
+fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecError> {
+    let spec = &bundle.spec;
+    let required = |pointer: &str| SpecError::new(pointer, "is required");
+    // Their defaults allocate nothing: all in them is empty.
+    let (no_linux, no_hooks) = (Linux::default(), Hooks::default());
+    let linux = spec.linux.as_ref().unwrap_or(&no_linux);
+    let inputs = Inputs {
+        bundle,
+        facts,
+        request,
+        spec,
+        root: spec.root.as_ref().ok_or_else(|| required("/root"))?,
+        process: spec.process.as_ref().ok_or_else(|| required("/process"))?,
+        linux,
+        hooks: spec.hooks.as_ref().unwrap_or(&no_hooks),
+        namespaces: Namespaces::of(&linux.namespaces)?,
+    };
+    let mounts = mounts::read(&spec.mounts);
+    let mut warnings = warnings(&inputs);
+    let spawn = inputs.namespaces.spawn();
+    let steps = order(&inputs, &mounts, &mut warnings)?;
+    let (bytes, origins) = steps.finish(flags(&spawn))?;
+    Ok(Plan {
+        spawn,
+        cgroup: cgroup::plan(&inputs)?,
+        oom_score_adj: inputs.process.oom_score_adj,
+        hooks: hooks::of_runtime(inputs.hooks),
+        terminal: inputs.process.terminal,
+        rootfs: rootfs::path(&inputs),
+        init: InitPlan {
+            bytes,
+            origins,
+            state_at_mounted: !inputs.hooks.create_container.is_empty(),
+            state_at_ready: !inputs.hooks.start_container.is_empty(),
+        },
+        unsupported: unsupported::find(&inputs, &mounts),
+        warnings,
+    })
+}
+
+/// A program that was started by hand must not act on the host: where init is to be pid 1, it checks.
+fn flags(spawn: &SpawnPlan) -> u32 {
+    if spawn.clone_flags & CLONE_NEWPID != 0 { FLAG_EXPECT_PID1 } else { 0 }
+}
+
+fn warnings(inputs: &Inputs<'_>) -> Vec<Remark> {
+    let of_spec = inputs.bundle.warnings.iter();
+    let mut warnings: Vec<Remark> =
+        of_spec.map(|warning| Remark::new(&warning.pointer, warning.problem.as_str())).collect();
+    if inputs.linux.personality.as_ref().is_some_and(|personality| !personality.flags.is_empty()) {
+        let text = "is ignored: the specification defines no flags";
+        warnings.push(Remark::new("/linux/personality/flags", text));
+    }
+    warnings
+}
+
+/// Every step of init, in order. `docs/init-sequence.md` says more on each.
+fn order(
+    inputs: &Inputs<'_>,
+    mounts: &[PlannedMount<'_>],
+    warnings: &mut Vec<Remark>,
+) -> Result<Steps, SpecError> {
+    let Inputs { process, linux, hooks, namespaces, .. } = inputs;
+    let environment = Environment::of(&process.env, inputs.request.listen_fds)?;
+    let fills_dev = mounts::fills_dev(mounts);
+    let mut steps = Steps::new();
+
+    // The first stage, in the runtime's pid namespace. All that is below happens in the child that Fork makes: setns and
+    // unshare of pid and time namespaces are for children only.
+    namespaces.first_stage(&mut steps, linux)?;
+
+    // First of all: an init that outlives a killed runtime is found by nobody until the state is saved. Not before Fork:
+    // a child does not inherit it.
+    steps.always(&Op::DieWithRuntime);
+    // Before anything of the container runs: no signal of the caller's terminal, no TIOCSTI into it, no keys of it.
+    steps.always(&Op::Session);
+    process::keyring(&mut steps, inputs)?;
+    // Before any cgroup2 is mounted: its root is that of the namespace of the process that mounts it.
+    if namespaces.is_new(CLONE_NEWCGROUP) {
+        steps.push("/linux/namespaces", &Op::Unshare { flags: CLONE_NEWCGROUP });
+    }
+    // Before hooks, which may add addresses and routes (CNI).
+    if namespaces.is_new(CLONE_NEWNET) {
+        steps.push("/linux/namespaces", &Op::Loopback);
+    }
+
+    // Cut off from the host before the first mount: no mount of ours may propagate to it.
+    rootfs::enter(&mut steps, inputs)?;
+    // In the order of config.json (MUST): a mount may be the target or the source of a later one.
+    mounts::make(&mut steps, inputs, mounts)?;
+    // After the mounts: what is mounted on /dev would hide them.
+    if fills_dev {
+        rootfs::fill_dev(&mut steps, linux)?;
+    }
+
+    // The hooks of create see all mounts and the old root, in this order (runtime.md, "Lifecycle").
+    hooks::wait_for_runtime(&mut steps, hooks);
+    hooks::create_container(&mut steps, inputs, hooks)?;
+    // After the hooks: they may have mounted something where it is. Before anything is read-only.
+    process::make_cwd(&mut steps, process)?;
+    // After hooks and cwd, which may need to write there. Before pivot: the null device that covers files is the host's,
+    // and after pivot no mount of the host can be cloned any more.
+    rootfs::protect_paths(&mut steps, linux)?;
+
+    rootfs::jail(&mut steps, inputs);
+    // After pivot: the terminal's name and the null device are then those of the container. Before /dev and the root
+    // become read-only: /dev/console may have to be made.
+    process::stdio(&mut steps, inputs, fills_dev);
+    mounts::make_readonly(&mut steps, mounts)?;
+    rootfs::make_readonly(&mut steps, inputs.root);
+
+    // All that needs the privileges of the runtime, in namespaces that are complete by now.
+    set_name(&mut steps, "/hostname", &inputs.spec.hostname, |name| Op::Hostname { name })?;
+    set_name(&mut steps, "/domainname", &inputs.spec.domainname, |name| Op::Domainname { name })?;
+    sysctl::write(&mut steps, linux)?;
+    process::attributes(&mut steps, inputs)?;
+    // Reads the container's /etc/passwd while any file can be read.
+    if environment.needs_home {
+        steps.push("/process/env", &Op::Home { uid: process.user.uid });
+    }
+    // As root: the user may lack the permission to walk to its own directory. Then, below, the other way round.
+    process::change_directory(&mut steps, process, true)?;
+    // Raising a limit needs CAP_SYS_RESOURCE. So late that init has opened all that it opens.
+    process::rlimits(&mut steps, &process.rlimits);
+
+    // From here on as the user.
+    credentials::change(&mut steps, inputs, warnings)?;
+    process::change_directory(&mut steps, process, false)?;
+    // As the user, whose permissions decide; at create, so that a missing program is an error of create.
+    process::find(&mut steps, process, &environment)?;
+
+    // Here the state is saved. Nothing that a start does not need comes after: from here on nobody may be there to read
+    // an error.
+    steps.always(&Op::Sync { point: Point::Ready as u8 });
+    if !inputs.request.start_at_once {
+        steps.always(&Op::WaitStart);
+    }
+    hooks::start_container(&mut steps, hooks, &environment)?;
+    // Immediately before execve (CVE-2024-21626): whatever is open, of whoever, ends here.
+    steps.always(&Op::CloseFds { first: inputs.request.preserved_fds.saturating_add(3) });
+    process::execute(&mut steps, process, &environment)?;
+    Ok(steps)
+}
+
+fn set_name(
+    steps: &mut Steps,
+    pointer: &'static str,
+    name: &str,
+    op: impl for<'b> Fn(&'b std::ffi::CStr) -> Op<'b>,
+) -> Result<(), SpecError> {
+    if !name.is_empty() {
+        let name = c_string(&pointer.into(), name)?;
+        steps.push(pointer, &op(&name));
+    }
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! The mounts of config.json, each as one op, in the order that they have there.
+//!
+//! Runs in: any process.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use corten_plan::Op;
+use corten_plan::op::mount_flags::{
+    COPY_UP, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, RECURSIVE, SOURCE_IS_PROC,
+};
+use corten_plan::wire::Ids;
+
+use super::options::Options;
+use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
+use super::types::Origin;
+use super::words::{CLONE_NEWCGROUP, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT};
+use super::{Inputs, cgroup};
+use crate::spec::{Mount, SpecError};
+
+const POINTER: &str = "/mounts";
+
+/// Files of procfs that LXCFS and others replace by a mount, as runc's list has them; nothing else may be mounted below
+/// /proc, where it could fake what the runtime and tools read (CVE-2019-16884).
+const REPLACEABLE: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// A mount with its words read.
+pub(super) struct PlannedMount<'a> {
+    origin: Origin,
+    mount: &'a Mount,
+    options: Options<'a>,
+    target: PathBuf,
+}
+
+/// Reads the options of all mounts.
+pub(super) fn read(mounts: &[Mount]) -> Vec<PlannedMount<'_>> {
+    let read = |(index, mount)| PlannedMount::new(index, mount);
+    mounts.iter().enumerate().map(read).collect()
+}
+
+/// Makes all mounts.
+pub(super) fn make(
+    steps: &mut Steps,
+    inputs: &Inputs<'_>,
+    mounts: &[PlannedMount<'_>],
+) -> Result<(), SpecError> {
+    mounts.iter().try_for_each(|mount| mount.make(steps, inputs))
+}
+
+/// Makes those read-only that had to wait: runc keeps a tmpfs and /dev writable until devices, mount points and the
+/// console are in them.
+pub(super) fn make_readonly(
+    steps: &mut Steps,
+    mounts: &[PlannedMount<'_>],
+) -> Result<(), SpecError> {
+    for mount in mounts.iter().filter(|mount| mount.is_readonly_late()) {
+        let path = c_path(&mount.origin, &mount.target)?;
+        steps.push(mount.origin.clone(), &Op::MountAttr { path: &path, set: MOUNT_ATTR_RDONLY });
+    }
+    Ok(())
+}
+
+/// Whether /dev is filled by the runtime: not when it is a bind mount, for that is somebody else's directory.
+pub(super) fn fills_dev(mounts: &[PlannedMount<'_>]) -> bool {
+    !mounts.iter().any(|mount| mount.is_bind() && mount.target == Path::new("/dev"))
+}
+
+impl<'a> PlannedMount<'a> {
+    fn new(index: usize, mount: &'a Mount) -> Self {
+        Self {
+            origin: Origin::Element(POINTER, index),
+            mount,
+            options: Options::parse(&mount.options),
+            target: clean(&mount.destination),
+        }
+    }
+
+    /// `bind` or `rbind` among the options; or the type `bind` without them, which crun takes for `rbind`.
+    pub fn is_bind(&self) -> bool {
+        self.options.is_bind() || self.mount.mount_type == "bind"
+    }
+
+    /// `idmap`, `ridmap` or mappings: where, for the refusal.
+    pub fn idmap(&self) -> Option<Origin> {
+        let word = self.options.idmap.map(|at| format!("{}/options/{at}", self.origin));
+        let field = (!self.mount.uid_mappings.is_empty() || !self.mount.gid_mappings.is_empty())
+            .then(|| format!("{}/uidMappings", self.origin));
+        word.or(field).map(|pointer| Origin::Property(pointer.into()))
+    }
+
+    fn is_tmpfs(&self) -> bool {
+        !self.is_bind() && self.mount.mount_type == "tmpfs"
+    }
+
+    fn is_readonly_late(&self) -> bool {
+        let waits = self.is_tmpfs() || !self.is_bind() && self.target == Path::new("/dev");
+        waits && self.options.flags & MS_RDONLY != 0 && self.options.flags & MS_REMOUNT == 0
+    }
+
+    fn problem(&self, text: impl Into<String>) -> SpecError {
+        SpecError::new(self.origin.to_string(), text)
+    }
+
+    fn make(&self, steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecError> {
+        let proc_flags = self.check_target()?;
+        let target = c_path(&self.origin, &self.target)?;
+        if self.options.flags & MS_REMOUNT != 0 {
+            return self.make_by_mount(steps, &target, &self.mount.mount_type, proc_flags);
+        }
+        if self.is_bind() {
+            return self.make_bind(steps, &inputs.bundle.dir, &target, proc_flags);
+        }
+        if self.options.copy_up && !self.is_tmpfs() {
+            return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));
+        }
+        match self.mount.mount_type.as_str() {
+            "" => Err(self.problem("has no type, and none of the options bind and rbind")),
+            // The specification's word for the cgroup hierarchies of the host, whichever version they have.
+            "cgroup" => self.make_fs(steps, &target, "cgroup2", proc_flags, cgroup_source(inputs)),
+            fstype => self.make_fs(steps, &target, fstype, proc_flags, None),
+        }
+    }
+
+    /// What may be mounted where, as runc has it (`checkProcMount`); gives the flags for init.
+    fn check_target(&self) -> Result<u32, SpecError> {
+        let target = self.target.as_path();
+        let shown = target.display();
+        if target == Path::new("/") {
+            return Err(self.problem("is on top of the root file system"));
+        }
+        if !target.starts_with("/proc") {
+            return Ok(0);
+        }
+        if target == Path::new("/proc") {
+            return match self.mount.mount_type.as_str() {
+                _ if self.is_bind() => Ok(MAY_COVER_PROC | SOURCE_IS_PROC),
+                "proc" => Ok(MAY_COVER_PROC),
+                _ => Err(self.problem(format!(
+                    "{shown:?} cannot be mounted because it is not of type proc"
+                ))),
+            };
+        }
+        if REPLACEABLE.iter().any(|file| target == Path::new(file)) {
+            return Ok(MAY_COVER_PROC);
+        }
+        Err(self.problem(format!("{shown:?} cannot be mounted because it is inside /proc")))
+    }
+
+    fn make_bind(
+        &self,
+        steps: &mut Steps,
+        bundle: &Path,
+        target: &CString,
+        proc_flags: u32,
+    ) -> Result<(), SpecError> {
+        let options = &self.options;
+        if let Some(data) = options.data.first() {
+            // The kernel would ignore them: the file system is mounted already.
+            return Err(self.problem(format!(
+                "bind mounts cannot have any filesystem-specific options applied ({data:?})"
+            )));
+        }
+        if options.copy_up {
+            return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));
+        }
+        let source = c_path(&self.origin, &bundle.join(&self.mount.source))?;
+        let attr = options.bind_attr();
+        let is_recursive = !options.is_bind() || options.flags & MS_REC != 0;
+        steps.push(
+            self.origin.clone(),
+            &Op::MountBind {
+                source: &source,
+                target,
+                set: attr.set,
+                clear: attr.clear,
+                must_clear: attr.must_clear,
+                recursive_set: options.recursive_set,
+                recursive_clear: options.recursive_clear,
+                propagation: self.propagation()?,
+                flags: proc_flags | if is_recursive { RECURSIVE } else { 0 },
+            },
+        );
+        Ok(())
+    }
+
+    fn make_fs(
+        &self,
+        steps: &mut Steps,
+        target: &CString,
+        fstype: &str,
+        proc_flags: u32,
+        fallback: Option<PathBuf>,
+    ) -> Result<(), SpecError> {
+        let options = &self.options;
+        if options.needs_mount(&self.mount.source) {
+            return self.make_by_mount(steps, target, fstype, proc_flags);
+        }
+        let waits = self.is_readonly_late();
+        let words = options.superblock().filter(|word| !(waits && *word == "ro"));
+        let pairs = c_strings(&self.origin, words.chain(options.pairs()))?;
+        let fstype_c = c_string(&self.origin, fstype)?;
+        let source = self.source()?;
+        let fallback = fallback.map(|path| c_path(&self.origin, &path)).transpose()?;
+        steps.push(
+            self.origin.clone(),
+            &Op::MountFs {
+                target,
+                fstype: &fstype_c,
+                source: source.as_deref(),
+                options: list(&self.origin, &pairs)?,
+                attr: options.attr() & !if waits { MOUNT_ATTR_RDONLY } else { 0 },
+                recursive_set: options.recursive_set,
+                recursive_clear: options.recursive_clear,
+                propagation: self.propagation()?,
+                flags: proc_flags | self.fs_flags(fstype),
+                fallback: fallback.as_deref(),
+            },
+        );
+        Ok(())
+    }
+
+    fn make_by_mount(
+        &self,
+        steps: &mut Steps,
+        target: &CString,
+        fstype: &str,
+        proc_flags: u32,
+    ) -> Result<(), SpecError> {
+        let options = &self.options;
+        let late = if self.is_readonly_late() { MS_RDONLY } else { 0 };
+        let data = c_string(&self.origin, options.data.join(","))?;
+        let fstype_c = c_string(&self.origin, fstype)?;
+        let source = self.source()?;
+        steps.push(
+            self.origin.clone(),
+            &Op::MountData {
+                target,
+                fstype: &fstype_c,
+                source: source.as_deref(),
+                ms_flags: options.flags & !late,
+                data: &data,
+                recursive_set: options.recursive_set,
+                recursive_clear: options.recursive_clear,
+                propagation: self.propagation()?,
+                flags: proc_flags | self.fs_flags(fstype),
+            },
+        );
+        Ok(())
+    }
+
+    fn fs_flags(&self, fstype: &str) -> u32 {
+        let mut flags = 0;
+        if matches!(fstype, "proc" | "sysfs") {
+            flags |= NO_SYMLINKS;
+        }
+        if fstype == "tmpfs" && !self.options.has_key("mode") {
+            flags |= MODE_OF_TARGET;
+        }
+        if self.options.copy_up {
+            flags |= COPY_UP;
+        }
+        flags
+    }
+
+    fn source(&self) -> Result<Option<CString>, SpecError> {
+        let source = self.mount.source.as_str();
+        (!source.is_empty()).then(|| c_string(&self.origin, source)).transpose()
+    }
+
+    fn propagation(&self) -> Result<Ids<'_>, SpecError> {
+        Ids::new(&self.options.propagation).map_err(|_| self.problem("has too many options"))
+    }
+}
+
+/// What is bound where cgroup2 may not be mounted: the container's own cgroup where it is to see only that, else all.
+fn cgroup_source(inputs: &Inputs<'_>) -> Option<PathBuf> {
+    let mount_point = &inputs.facts.cgroup.mount_point;
+    if inputs.namespaces.has(CLONE_NEWCGROUP) {
+        cgroup::path(inputs).ok().map(|path| mount_point.join(path))
+    } else {
+        Some(mount_point.clone())
+    }
+}

@@ -1,0 +1,121 @@
+//! Which namespaces are new, joined or the runtime's own, and in how many stages init comes to be.
+//!
+//! One `clone3` makes init in all its new namespaces. Three things need a first stage that stays in the runtime's pid
+//! namespace: joining a namespace by path (a pid namespace is entered by children only), and a new time namespace (its
+//! offsets must be written before the first process enters it). Then only [`Op::Fork`] makes a new pid namespace, or the
+//! first stage would be its pid 1.
+//!
+//! Runs in: any process.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use corten_plan::{Handle, Op};
+
+use super::steps::{Steps, c_string};
+use super::types::{NamespacePath, Origin, SpawnPlan};
+use super::words::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
+    CLONE_NEWUSER, CLONE_NEWUTS,
+};
+use crate::spec::{Linux, LinuxNamespace, NamespaceType, SpecError};
+
+const POINTER: &str = "/linux/namespaces";
+
+/// The container's namespaces.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Namespaces {
+    /// `CLONE_NEW*` of those that are made.
+    pub new: u32,
+    /// Those that are joined, in the order of config.json.
+    pub joined: Vec<NamespacePath>,
+}
+
+impl Namespaces {
+    /// The namespaces of config.json.
+    pub fn of(namespaces: &[LinuxNamespace]) -> Result<Self, SpecError> {
+        let mut all = Self::default();
+        for (index, namespace) in namespaces.iter().enumerate() {
+            let kind = clone_flag(namespace.namespace_type);
+            if namespace.path.is_empty() {
+                all.new |= kind;
+                continue;
+            }
+            let pointer = Origin::Element(POINTER, index).to_string();
+            let handle = u16::try_from(all.joined.len())
+                .ok()
+                .and_then(|count| Handle::FIRST_FREE.0.checked_add(count))
+                .ok_or_else(|| SpecError::new(pointer.clone(), "is one namespace too many"))?;
+            let path = PathBuf::from(&namespace.path);
+            all.joined.push(NamespacePath { kind, path, pointer, handle: Handle(handle) });
+        }
+        Ok(all)
+    }
+
+    /// Whether this kind is not the runtime's own.
+    pub fn has(&self, kind: u32) -> bool {
+        self.new & kind != 0 || self.joined.iter().any(|namespace| namespace.kind == kind)
+    }
+
+    /// Whether this kind is new.
+    pub fn is_new(&self, kind: u32) -> bool {
+        self.new & kind != 0
+    }
+
+    /// How init is started.
+    pub fn spawn(&self) -> SpawnPlan {
+        let two_stages = !self.joined.is_empty() || self.is_new(CLONE_NEWTIME);
+        // The cgroup namespace's root is the cgroup that the caller of unshare is in: init makes it itself. clone3 would
+        // take the runtime's cgroup where CLONE_INTO_CGROUP comes later in the kernel's order.
+        let by_clone = self.new & !(CLONE_NEWCGROUP | CLONE_NEWTIME);
+        let fork_flags = if two_stages { by_clone & CLONE_NEWPID } else { 0 };
+        SpawnPlan {
+            clone_flags: by_clone & !fork_flags,
+            fork_flags,
+            joins: self.joined.clone(),
+            two_stages,
+        }
+    }
+
+    /// Init's first stage: enters what is joined, makes the time namespace, and makes init.
+    pub fn first_stage(&self, steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
+        let spawn = self.spawn();
+        for namespace in &self.joined {
+            let origin = Origin::Property(namespace.pointer.clone().into());
+            steps.push(origin, &Op::Join { handle: namespace.handle, kind: namespace.kind });
+        }
+        if self.is_new(CLONE_NEWTIME) {
+            let origin = Origin::from("/linux/timeOffsets");
+            let offsets = c_string(&origin, time_offsets(linux))?;
+            steps.push(origin, &Op::TimeNamespace { offsets: &offsets });
+        }
+        if spawn.two_stages {
+            steps.push(POINTER, &Op::Fork { flags: spawn.fork_flags });
+        }
+        Ok(())
+    }
+}
+
+/// The lines of `/proc/PID/timens_offsets` (time_namespaces(7)): clock, seconds, nanoseconds.
+fn time_offsets(linux: &Linux) -> String {
+    let mut lines = String::new();
+    for (clock, offset) in &linux.time_offsets {
+        // Writing to a String cannot fail.
+        writeln!(lines, "{clock} {} {}", offset.secs, offset.nanosecs).unwrap_or_default();
+    }
+    lines
+}
+
+/// The `CLONE_NEW*` bit of a kind of namespace.
+pub(super) fn clone_flag(kind: NamespaceType) -> u32 {
+    match kind {
+        NamespaceType::Pid => CLONE_NEWPID,
+        NamespaceType::Network => CLONE_NEWNET,
+        NamespaceType::Mount => CLONE_NEWNS,
+        NamespaceType::Ipc => CLONE_NEWIPC,
+        NamespaceType::Uts => CLONE_NEWUTS,
+        NamespaceType::User => CLONE_NEWUSER,
+        NamespaceType::Cgroup => CLONE_NEWCGROUP,
+        NamespaceType::Time => CLONE_NEWTIME,
+    }
+}

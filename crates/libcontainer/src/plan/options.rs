@@ -1,0 +1,313 @@
+//! The words of a mount's `options`.
+//!
+//! All words of the table in config.md are known; whatever else stands there goes to the file system as data. Where
+//! the specification is silent the meaning is runc's, tested against `mount(8)` and the kernel:
+//!
+//! - The words work one after the other on two sets of flags, what to set and what to clear by name.
+//! - On a new file system what is not set is off. Access times: `strictatime` over `noatime` over the kernel's
+//!   default, `relatime` (`path_mount` in fs/namespace.c).
+//! - On a bind mount, one word or more about flags means: exactly these, whatever the source has; no word: the source's
+//!   flags stay. Access times stay unless a word is about them. (runc says: the intent of `mount --bind -o`.)
+//!
+//! Runs in: any process.
+
+use super::words::{
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
+    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
+    MOUNT_ATTR_STRICTATIME, MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK,
+    MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_PRIVATE,
+    MS_RDONLY, MS_REC, MS_RELATIME, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_STRICTATIME,
+    MS_SYNCHRONOUS, MS_UNBINDABLE,
+};
+
+/// `fsconfig(2)` takes keys and values of fewer bytes than this.
+const FSCONFIG_LIMIT: usize = 256;
+
+/// The access-time words are one choice of three, not bits of their own.
+const MS_ATIME: u64 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
+
+/// The attributes that a bind mount with any flag word is freed of, unless the word sets them.
+const REPLACED: u64 = MOUNT_ATTR_RDONLY
+    | MOUNT_ATTR_NOSUID
+    | MOUNT_ATTR_NODEV
+    | MOUNT_ATTR_NOEXEC
+    | MOUNT_ATTR_NOSYMFOLLOW;
+
+/// What one word means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// Known, and nothing to do.
+    Nothing,
+    /// `MS_*` to set.
+    Set(u64),
+    /// `MS_*` to clear.
+    Clear(u64),
+    /// A change of propagation.
+    Propagation(u64),
+    /// `MOUNT_ATTR_*` to set on the mount and all below it.
+    SetAll(u64),
+    /// `MOUNT_ATTR_*` to clear on the mount and all below it.
+    ClearAll(u64),
+    /// `tmpcopyup`.
+    CopyUp,
+    /// `idmap`, `ridmap`.
+    IdMap,
+}
+
+/// The table of config.md, section "Linux mount options".
+fn word(option: &str) -> Option<Word> {
+    Some(match option {
+        "defaults" => Word::Nothing,
+
+        "ro" => Word::Set(MS_RDONLY),
+        "rw" => Word::Clear(MS_RDONLY),
+        "nosuid" => Word::Set(MS_NOSUID),
+        "suid" => Word::Clear(MS_NOSUID),
+        "nodev" => Word::Set(MS_NODEV),
+        "dev" => Word::Clear(MS_NODEV),
+        "noexec" => Word::Set(MS_NOEXEC),
+        "exec" => Word::Clear(MS_NOEXEC),
+        "nosymfollow" => Word::Set(MS_NOSYMFOLLOW),
+        "symfollow" => Word::Clear(MS_NOSYMFOLLOW),
+
+        "noatime" => Word::Set(MS_NOATIME),
+        "atime" => Word::Clear(MS_NOATIME),
+        "nodiratime" => Word::Set(MS_NODIRATIME),
+        "diratime" => Word::Clear(MS_NODIRATIME),
+        "relatime" => Word::Set(MS_RELATIME),
+        "norelatime" => Word::Clear(MS_RELATIME),
+        "strictatime" => Word::Set(MS_STRICTATIME),
+        "nostrictatime" => Word::Clear(MS_STRICTATIME),
+
+        "sync" => Word::Set(MS_SYNCHRONOUS),
+        "async" => Word::Clear(MS_SYNCHRONOUS),
+        "dirsync" => Word::Set(MS_DIRSYNC),
+        "iversion" => Word::Set(MS_I_VERSION),
+        "noiversion" => Word::Clear(MS_I_VERSION),
+        "lazytime" => Word::Set(MS_LAZYTIME),
+        "nolazytime" => Word::Clear(MS_LAZYTIME),
+        "silent" => Word::Set(MS_SILENT),
+        "loud" => Word::Clear(MS_SILENT),
+        "mand" => Word::Set(MS_MANDLOCK),
+        "nomand" => Word::Clear(MS_MANDLOCK),
+
+        "bind" => Word::Set(MS_BIND),
+        "rbind" => Word::Set(MS_BIND | MS_REC),
+        "remount" => Word::Set(MS_REMOUNT),
+
+        "rro" => Word::SetAll(MOUNT_ATTR_RDONLY),
+        "rrw" => Word::ClearAll(MOUNT_ATTR_RDONLY),
+        "rnosuid" => Word::SetAll(MOUNT_ATTR_NOSUID),
+        "rsuid" => Word::ClearAll(MOUNT_ATTR_NOSUID),
+        "rnodev" => Word::SetAll(MOUNT_ATTR_NODEV),
+        "rdev" => Word::ClearAll(MOUNT_ATTR_NODEV),
+        "rnoexec" => Word::SetAll(MOUNT_ATTR_NOEXEC),
+        "rexec" => Word::ClearAll(MOUNT_ATTR_NOEXEC),
+        "rnosymfollow" => Word::SetAll(MOUNT_ATTR_NOSYMFOLLOW),
+        "rsymfollow" => Word::ClearAll(MOUNT_ATTR_NOSYMFOLLOW),
+        "rnodiratime" => Word::SetAll(MOUNT_ATTR_NODIRATIME),
+        "rdiratime" => Word::ClearAll(MOUNT_ATTR_NODIRATIME),
+        "rnoatime" => Word::SetAll(MOUNT_ATTR_NOATIME),
+        "rstrictatime" => Word::SetAll(MOUNT_ATTR_STRICTATIME),
+        // relatime is the absence of the other two.
+        "ratime" | "rrelatime" | "rnorelatime" | "rnostrictatime" => {
+            Word::ClearAll(MOUNT_ATTR__ATIME)
+        }
+
+        _ => return propagation(option).map(Word::Propagation).or_else(|| extension(option)),
+    })
+}
+
+fn extension(option: &str) -> Option<Word> {
+    match option {
+        "tmpcopyup" => Some(Word::CopyUp),
+        "idmap" | "ridmap" => Some(Word::IdMap),
+        _ => None,
+    }
+}
+
+/// The `MS_*` of a propagation word, also those of `linux.rootfsPropagation`.
+pub(super) fn propagation(word: &str) -> Option<u64> {
+    Some(match word {
+        "private" => MS_PRIVATE,
+        "rprivate" => MS_PRIVATE | MS_REC,
+        "slave" => MS_SLAVE,
+        "rslave" => MS_SLAVE | MS_REC,
+        "shared" => MS_SHARED,
+        "rshared" => MS_SHARED | MS_REC,
+        "unbindable" => MS_UNBINDABLE,
+        "runbindable" => MS_UNBINDABLE | MS_REC,
+        _ => return None,
+    })
+}
+
+/// The options of one mount.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Options<'a> {
+    /// `MS_*` that are set.
+    pub flags: u64,
+    /// `MS_*` that are cleared by name.
+    pub cleared: u64,
+    /// Changes of propagation (`MS_*`), in order, as little-endian `u32`s ([`corten_plan::wire::Ids`]).
+    pub propagation: Vec<u8>,
+    /// `MOUNT_ATTR_*` to set on the mount and all below it.
+    pub recursive_set: u64,
+    /// `MOUNT_ATTR_*` to clear on the mount and all below it.
+    pub recursive_clear: u64,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
+    /// `idmap` or `ridmap`: its place in the array.
+    pub idmap: Option<usize>,
+    /// What goes to the file system.
+    pub data: Vec<&'a str>,
+}
+
+/// What becomes of the attributes of a bind mount.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BindAttr {
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub clear: u64,
+    /// Those of `clear` that config.json asks for by name.
+    pub must_clear: u64,
+}
+
+impl<'a> Options<'a> {
+    /// What `words` mean, one after the other.
+    pub fn parse<S: AsRef<str>>(words: &'a [S]) -> Self {
+        let mut options = Self::default();
+        for (index, option) in words.iter().map(AsRef::as_ref).enumerate() {
+            match word(option) {
+                Some(meaning) => options.apply(meaning, index),
+                None => options.data.push(option),
+            }
+        }
+        options
+    }
+
+    fn apply(&mut self, meaning: Word, index: usize) {
+        match meaning {
+            Word::Nothing => {}
+            Word::Set(flag) => {
+                self.flags |= flag;
+                self.cleared &= !flag;
+            }
+            Word::Clear(flag) => {
+                self.flags &= !flag;
+                self.cleared |= flag;
+            }
+            Word::Propagation(flags) => {
+                let flags = u32::try_from(flags).unwrap_or_default();
+                self.propagation.extend_from_slice(&flags.to_le_bytes());
+            }
+            Word::SetAll(attr) => {
+                // Two access times at once are EINVAL, and one needs the whole choice in attr_clr (mount_setattr(2)).
+                let choice = if attr & MOUNT_ATTR__ATIME == 0 { 0 } else { MOUNT_ATTR__ATIME };
+                self.recursive_set = self.recursive_set & !choice | attr;
+                self.recursive_clear = self.recursive_clear & !attr | choice;
+            }
+            Word::ClearAll(attr) => {
+                self.recursive_set &= !attr;
+                self.recursive_clear |= attr;
+            }
+            Word::CopyUp => self.copy_up = true,
+            Word::IdMap => self.idmap = Some(index),
+        }
+    }
+
+    /// Whether the mount is a bind mount.
+    pub fn is_bind(&self) -> bool {
+        self.flags & MS_BIND != 0
+    }
+
+    /// `MOUNT_ATTR_*` of a new mount.
+    pub fn attr(&self) -> u64 {
+        attr_of(self.flags)
+    }
+
+    /// What becomes of the attributes of a bind mount.
+    pub fn bind_attr(&self) -> BindAttr {
+        let asked = self.flags & !(MS_BIND | MS_REC | MS_REMOUNT);
+        if asked == 0 && self.cleared == 0 {
+            return BindAttr::default();
+        }
+        let set = attr_of(asked);
+        let mut clear = REPLACED & !set;
+        let mut must_clear = attr_of(self.cleared) & REPLACED;
+        if (asked | self.cleared) & (MS_ATIME | MS_NODIRATIME) != 0 {
+            let atime = self.atime_to_clear(asked);
+            clear |= atime;
+            must_clear |= atime;
+        }
+        BindAttr { set, clear, must_clear }
+    }
+
+    /// A word sets an access time: the whole choice and `nodiratime` are replaced, as `MS_REMOUNT` does it. Words only
+    /// clear: what they name goes, which leaves the kernel's default (here runc would change nothing).
+    fn atime_to_clear(&self, asked: u64) -> u64 {
+        let set = attr_of(asked);
+        if asked & (MS_ATIME | MS_NODIRATIME) != 0 {
+            return MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME & !set;
+        }
+        let choice = self.cleared & (MS_NOATIME | MS_STRICTATIME) != 0;
+        let choice = if choice { MOUNT_ATTR__ATIME } else { 0 };
+        choice | attr_of(self.cleared) & MOUNT_ATTR_NODIRATIME
+    }
+
+    /// The flags of the super block, as the words that `fsconfig(2)` knows.
+    pub fn superblock(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let words = [
+            (MS_RDONLY, "ro"),
+            (MS_SYNCHRONOUS, "sync"),
+            (MS_DIRSYNC, "dirsync"),
+            (MS_LAZYTIME, "lazytime"),
+            (MS_MANDLOCK, "mand"),
+        ];
+        let flags = self.flags;
+        words.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, word)| word)
+    }
+
+    /// The data, one `key` or `key=value` after the other, as the kernel splits it (`generic_parse_monolithic`).
+    pub fn pairs(&self) -> impl Iterator<Item = &'a str> {
+        let pairs = self.data.iter().flat_map(|data| data.split(','));
+        pairs.filter(|pair| !pair.is_empty() && !pair.starts_with('='))
+    }
+
+    /// Whether any data sets `key`.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.pairs().any(|pair| pair.split('=').next() == Some(key))
+    }
+
+    /// Why `mount(2)` must be used, for what fsconfig cannot carry.
+    pub fn needs_mount(&self, source: &str) -> bool {
+        // It has no words for these flags, and remounting is fspick(2).
+        self.flags & (MS_REMOUNT | MS_SILENT | MS_I_VERSION) != 0
+            || source.len() >= FSCONFIG_LIMIT
+            // SELinux's quoted contexts and overlayfs' escaped paths hold commas that separate nothing: only the
+            // security module and the file system itself know how to split them.
+            || self.data.iter().any(|data| data.contains('"') || data.contains("\\,"))
+            || self.pairs().any(|pair| {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                key.len() >= FSCONFIG_LIMIT || value.len() >= FSCONFIG_LIMIT
+            })
+    }
+}
+
+/// The attributes of a mount whose `MS_*` are `flags`.
+fn attr_of(flags: u64) -> u64 {
+    let pairs = [
+        (MS_RDONLY, MOUNT_ATTR_RDONLY),
+        (MS_NOSUID, MOUNT_ATTR_NOSUID),
+        (MS_NODEV, MOUNT_ATTR_NODEV),
+        (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
+        (MS_NODIRATIME, MOUNT_ATTR_NODIRATIME),
+        (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
+    ];
+    let attr = pairs.iter().filter(|(ms, _)| flags & ms != 0).fold(0, |all, (_, attr)| all | attr);
+    attr | match flags & (MS_STRICTATIME | MS_NOATIME) {
+        0 => 0,
+        MS_NOATIME => MOUNT_ATTR_NOATIME,
+        _ => MOUNT_ATTR_STRICTATIME,
+    }
+}

@@ -1,0 +1,124 @@
+//! The list of init's ops while it is made, and strings as the kernel wants them.
+//!
+//! Runs in: any process.
+
+use std::ffi::CString;
+use std::path::{Component, Path, PathBuf};
+
+use corten_plan::wire::List;
+use corten_plan::{Op, PlanWriter};
+
+use super::types::Origin;
+use crate::spec::SpecError;
+
+/// Ops, one behind the other, and where each comes from.
+#[derive(Debug)]
+pub(super) struct Steps {
+    writer: PlanWriter,
+    origins: Vec<Origin>,
+}
+
+impl Steps {
+    pub fn new() -> Self {
+        // A default bundle has some 70 ops.
+        Self { writer: PlanWriter::default(), origins: Vec::with_capacity(96) }
+    }
+
+    /// Appends a step.
+    pub fn push(&mut self, origin: impl Into<Origin>, op: &Op<'_>) {
+        self.writer.push(op);
+        self.origins.push(origin.into());
+    }
+
+    /// Appends a step that every container has.
+    pub fn always(&mut self, op: &Op<'_>) {
+        self.push(Origin::Always, op);
+    }
+
+    /// The encoded ops, and their origins.
+    pub fn finish(self, flags: u32) -> Result<(Vec<u8>, Vec<Origin>), SpecError> {
+        let bytes = self.writer.finish(flags).map_err(|_| {
+            SpecError::new("", "makes more than 65,535 steps or a plan of more than 4 GiB")
+        })?;
+        Ok((bytes, self.origins))
+    }
+}
+
+/// `string` with a NUL behind it.
+pub(super) fn c_string(origin: &Origin, string: impl Into<Vec<u8>>) -> Result<CString, SpecError> {
+    CString::new(string).map_err(|_| has_nul(origin))
+}
+
+/// `path` with a NUL behind it.
+pub(super) fn c_path(origin: &Origin, path: &Path) -> Result<CString, SpecError> {
+    c_string(origin, path.as_os_str().as_encoded_bytes())
+}
+
+/// Strings, each with its NUL, for [`list`].
+pub(super) fn c_strings<S: AsRef<[u8]>>(
+    origin: &Origin,
+    strings: impl IntoIterator<Item = S>,
+) -> Result<Vec<u8>, SpecError> {
+    let mut bytes = Vec::new();
+    for string in strings {
+        if string.as_ref().contains(&0) {
+            return Err(has_nul(origin));
+        }
+        bytes.extend_from_slice(string.as_ref());
+        bytes.push(0);
+    }
+    Ok(bytes)
+}
+
+/// What [`c_strings`] made, as a field of an op.
+pub(super) fn list<'a>(origin: &Origin, strings: &'a [u8]) -> Result<List<'a>, SpecError> {
+    List::new(strings).map_err(|_| SpecError::new(origin.to_string(), "has too many elements"))
+}
+
+fn has_nul(origin: &Origin) -> SpecError {
+    SpecError::new(origin.to_string(), "has a NUL byte")
+}
+
+/// An absolute path without `.`, `..` and repeated slashes; `..` at the root is the root. By the words alone: nothing is
+/// looked up, and what is no absolute path is taken as below `/`.
+pub(super) fn clean(path: impl AsRef<Path>) -> PathBuf {
+    let mut cleaned = PathBuf::from("/");
+    for component in path.as_ref().components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Origin, c_string, clean};
+
+    #[test]
+    fn clean_dots_and_slashes_never_leads_above_the_root() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("", "/"),
+            ("..", "/"),
+            ("/../../etc", "/etc"),
+            ("//a/./b//", "/a/b"),
+            ("a/../../b", "/b"),
+            ("/a/b/..", "/a"),
+        ] {
+            assert_eq!(clean(path), Path::new(expected), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn c_string_with_nul_is_an_error_with_the_pointer() {
+        let error = c_string(&Origin::Element("/mounts", 3), "a\0b").unwrap_err();
+        assert_eq!(error.to_string(), "/mounts/3: has a NUL byte");
+    }
+}

@@ -1,0 +1,185 @@
+//! What the planner is given and what it makes.
+//!
+//! Runs in: any process.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use corten_plan::{Handle, Op, PlanReader};
+
+use super::words::CLONE_NEWPID;
+use crate::spec;
+
+/// What the caller wants, besides what config.json says; merged and checked once.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The container's id.
+    pub id: String,
+    /// The bundle directory, absolute.
+    pub bundle: PathBuf,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// How many fds from 3 on the process keeps: LISTEN_FDS plus `--preserve-fds`.
+    pub preserved_fds: u32,
+    /// How many of them are LISTEN_FDS; 0: none, and no variables are set.
+    pub listen_fds: u32,
+    /// `run`: the process starts without waiting for `start`.
+    pub start_at_once: bool,
+    /// The caller's environment: what hooks without `env` get, as with runc and crun.
+    pub environment: Vec<OsString>,
+    /// `--systemd-cgroup`.
+    pub systemd_cgroup: bool,
+}
+
+/// All that `create` or `run` will do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The namespaces and how init is started.
+    pub spawn: SpawnPlan,
+    /// The cgroup.
+    pub cgroup: CgroupPlan,
+    /// Written by the runtime to `/proc/PID/oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// Hooks that run in the runtime's namespaces; those of the container's namespaces are ops of init.
+    pub hooks: RuntimeHooks,
+    /// Whether the process has a terminal of its own.
+    pub terminal: bool,
+    /// The root file system on the host, absolute.
+    pub rootfs: PathBuf,
+    /// What init does.
+    pub init: InitPlan,
+    /// What config.json asks for and this version cannot give: `create` refuses each by name.
+    pub unsupported: Vec<Remark>,
+    /// What the log gets as warnings.
+    pub warnings: Vec<Remark>,
+}
+
+impl Plan {
+    /// Whether the container has a new pid namespace: all its processes end with init.
+    pub fn has_private_pid_namespace(&self) -> bool {
+        (self.spawn.clone_flags | self.spawn.fork_flags) & CLONE_NEWPID != 0
+    }
+}
+
+/// A property and what is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// JSON pointer, or the flag of the command line.
+    pub pointer: String,
+    /// The text.
+    pub text: String,
+}
+
+impl Remark {
+    pub(super) fn new(pointer: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_string(), text: text.into() }
+    }
+}
+
+/// How init is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpawnPlan {
+    /// `CLONE_NEW*` bits of the first `clone3`.
+    pub clone_flags: u32,
+    /// `CLONE_NEW*` bits of the second, which init's first stage makes ([`Op::Fork`]).
+    pub fork_flags: u32,
+    /// Namespaces joined by path: opened by the runtime, entered by init's first stage.
+    pub joins: Vec<NamespacePath>,
+    /// Whether the plan has an [`Op::Fork`]: a first stage in the host's pid namespace makes init.
+    pub two_stages: bool,
+}
+
+/// A namespace to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespacePath {
+    /// The one `CLONE_NEW*` bit.
+    pub kind: u32,
+    /// What to open.
+    pub path: PathBuf,
+    /// The property that named it.
+    pub pointer: String,
+    /// What the ops call it.
+    pub handle: Handle,
+}
+
+/// Where the container's cgroup is and what is attached to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupPlan {
+    /// Below the root of the unified hierarchy, without a leading slash, without `.` and `..`; never empty.
+    pub path: PathBuf,
+    /// Device rules as BPF instructions (`struct bpf_insn`, 8 bytes each); `None`: every device is allowed.
+    pub devices: Option<Vec<u64>>,
+}
+
+/// The hooks that the runtime process runs, in order.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeHooks {
+    /// Deprecated, before createRuntime.
+    pub prestart: Vec<spec::Hook>,
+    /// After the namespaces were made, before pivot.
+    pub create_runtime: Vec<spec::Hook>,
+    /// After the user's process was started.
+    pub poststart: Vec<spec::Hook>,
+    /// After the container was deleted.
+    pub poststop: Vec<spec::Hook>,
+}
+
+/// The ops of init, encoded, and the origin of each.
+#[derive(Debug, Clone)]
+pub struct InitPlan {
+    /// As `PlanWriter::finish` made it.
+    pub bytes: Vec<u8>,
+    /// By index of op: the property that made it.
+    pub origins: Vec<Origin>,
+    /// Whether init needs the state JSON with the Go after Mounted (createContainer hooks).
+    pub state_at_mounted: bool,
+    /// Whether init needs the state JSON with the Go after Ready (startContainer hooks).
+    pub state_at_ready: bool,
+}
+
+impl InitPlan {
+    /// The ops in order, each with its origin.
+    pub fn ops(&self) -> impl Iterator<Item = (&Origin, Op<'_>)> {
+        let ops = PlanReader::new(&self.bytes).into_iter().flatten().filter_map(Result::ok);
+        ops.map(|(index, op)| (self.origins.get(usize::from(index)).unwrap_or(&Origin::Always), op))
+    }
+}
+
+/// Which property of config.json made a step; `Display` gives the JSON pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// None: every container has the step. Its pointer is empty.
+    Always,
+    /// A property.
+    Property(Cow<'static, str>),
+    /// An element of an array.
+    Element(&'static str, usize),
+}
+
+impl Origin {
+    /// A member of an object whose names are the user's (RFC 6901: `~` and `/` are escaped).
+    pub(super) fn member(object: &str, name: &str) -> Self {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        Self::Property(Cow::Owned(format!("{object}/{name}")))
+    }
+}
+
+impl From<&'static str> for Origin {
+    fn from(pointer: &'static str) -> Self {
+        Self::Property(Cow::Borrowed(pointer))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => Ok(()),
+            Self::Property(pointer) => to.write_str(pointer),
+            Self::Element(array, index) => write!(to, "{array}/{index}"),
+        }
+    }
+}

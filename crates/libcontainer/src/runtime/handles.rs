@@ -1,0 +1,109 @@
+//! What is opened before clone: a bad path fails here, before the first side effect.
+//!
+//! Runs in: runtime.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use corten_plan::Handle;
+use rustix::fs::{Mode, OFlags};
+
+use super::console;
+use crate::container::{Console, CreateOptions};
+use crate::error::Error;
+use crate::plan::{NamespacePath, Plan};
+use crate::sys;
+
+/// The fds that init gets by number.
+#[derive(Debug)]
+pub(crate) struct Handles<'a> {
+    console: Option<ConsoleFd<'a>>,
+    namespaces: Vec<(Handle, OwnedFd)>,
+    /// Where the pidfd of init is sent to.
+    pub pidfd_socket: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum ConsoleFd<'a> {
+    Opened(OwnedFd),
+    Given(BorrowedFd<'a>),
+}
+
+impl<'a> Handles<'a> {
+    /// Opens namespaces, connects sockets, and checks the fds that the container is to keep.
+    pub fn open(plan: &Plan, options: &'a CreateOptions) -> Result<Self, Error> {
+        let kept = options.listen_fds.saturating_add(options.preserve_fds);
+        check_preserved(options.listen_fds, kept)?;
+        let console = match &options.console {
+            None => None,
+            Some(Console::Socket(path)) => {
+                Some(ConsoleFd::Opened(console::connect("--console-socket", path)?))
+            }
+            Some(Console::Connected(fd)) => Some(ConsoleFd::Given(fd.as_fd())),
+        };
+        let pidfd_socket = options
+            .pidfd_socket
+            .as_deref()
+            .map(|path| console::connect("--pidfd-socket", path))
+            .transpose()?;
+        let opened = plan.spawn.joins.iter().map(|join| Ok((join.handle, open_namespace(join)?)));
+        Ok(Self { console, namespaces: opened.collect::<Result<_, Error>>()?, pidfd_socket })
+    }
+
+    /// The fds that survive exec, beside those that the caller adds, and init's argument that names all of them.
+    pub fn table<'h>(
+        &'h self,
+        own: &[(Handle, BorrowedFd<'h>)],
+    ) -> Result<(Vec<BorrowedFd<'h>>, CString), Error> {
+        let console = self.console.as_ref().map(|console| match console {
+            ConsoleFd::Opened(fd) => fd.as_fd(),
+            ConsoleFd::Given(fd) => *fd,
+        });
+        let mut all: Vec<(Handle, BorrowedFd<'h>)> = own.to_vec();
+        all.extend(console.map(|fd| (Handle::CONSOLE, fd)));
+        all.extend(self.namespaces.iter().map(|(handle, fd)| (*handle, fd.as_fd())));
+        let highest = all.iter().map(|(handle, _)| handle.0).max().unwrap_or_default();
+        let numbers = (0..=highest).map(|index| {
+            let found = all.iter().find(|(handle, _)| handle.0 == index);
+            found.map_or_else(|| "-".to_owned(), |(_, fd)| fd.as_raw_fd().to_string())
+        });
+        let argument = numbers.collect::<Vec<_>>().join(",");
+        let argument = CString::new(argument).map_err(|error| Error::Os {
+            call: "name the fds of init".into(),
+            source: error.into(),
+        })?;
+        Ok((all.into_iter().map(|(_, fd)| fd).collect(), argument))
+    }
+}
+
+/// runc looks at each, so that a wrong count is an error here and not a missing fd in the container.
+fn check_preserved(listen_fds: u32, kept: u32) -> Result<(), Error> {
+    for fd in 3 + listen_fds..3 + kept {
+        if rustix::fs::stat(format!("/proc/self/fd/{fd}")).is_err() {
+            return Err(Error::Argument {
+                flag: "--preserve-fds",
+                problem: format!(
+                    "unable to stat preserved-fd {} (of {}): fd {fd} is not open",
+                    fd - 3 - listen_fds,
+                    kept - listen_fds
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn open_namespace(join: &NamespacePath) -> Result<OwnedFd, Error> {
+    let problem = |text: String| Error::Property { pointer: join.pointer.clone(), problem: text };
+    let shown = join.path.display();
+    let namespace = rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| {
+        problem(format!("open namespace {shown}: {}", io::Error::from(errno)))
+    })?;
+    match sys::namespace::kind(namespace.as_fd()) {
+        Ok(kind) if kind == join.kind => Ok(namespace),
+        Ok(_) => Err(problem(format!("{shown} is a namespace of another type"))),
+        Err(_) => Err(problem(format!("{shown} is not a namespace"))),
+    }
+}

@@ -1,0 +1,87 @@
+//! init's image in a file that nobody can write to.
+//!
+//! CVE-2019-5736: a container opens `/proc/PID/exe` of the process that enters it and writes to it. What it finds here is a
+//! sealed memfd with a tiny program, made anew for each container; the runtime's own binary is never reachable.
+//!
+//! Runs in: runtime.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use crate::error::Error;
+
+/// The program, as build.rs made it from `crates/init`.
+static IMAGE: &[u8] = include_bytes!(env!("CORTEN_INIT_IMAGE"));
+const NAME: &str = "corten-init";
+
+/// A file with the image, that can be executed and not changed.
+pub(crate) fn open() -> Result<OwnedFd, Error> {
+    match sealed_memfd(IMAGE, MemfdFlags::EXEC) {
+        // vm.memfd_noexec=2 forbids executable memfds.
+        Err(Errno::ACCESS) => detached_tmpfs(),
+        // MFD_EXEC is unknown before Linux 6.3.
+        Err(Errno::INVAL) => {
+            sealed_memfd(IMAGE, MemfdFlags::empty()).map_err(|errno| failed("memfd_create", errno))
+        }
+        made => made.map_err(|errno| failed("memfd_create", errno)),
+    }
+}
+
+/// A sealed memfd with data that init reads: a plan, or the state for hooks.
+pub(crate) fn sealed_data(content: &[u8]) -> Result<OwnedFd, Error> {
+    match sealed_memfd(content, MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => sealed_memfd(content, MemfdFlags::empty()),
+        made => made,
+    }
+    .map_err(|errno| failed("memfd_create", errno))
+}
+
+fn sealed_memfd(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
+    let memfd =
+        rustix::fs::memfd_create(NAME, flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    write_all(&memfd, content)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memfd, seals)?;
+    Ok(memfd)
+}
+
+/// Where memfds cannot be executed: a file in a tmpfs that is read-only and was never attached anywhere, so that only this
+/// fd leads to it. Needs CAP_SYS_ADMIN.
+fn detached_tmpfs() -> Result<OwnedFd, Error> {
+    let tmpfs = || -> Result<OwnedFd, Errno> {
+        let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_create(context.as_fd())?;
+        let mount = rustix::mount::fsmount(
+            context.as_fd(),
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::empty(),
+        )?;
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&mount, NAME, create, Mode::RUSR | Mode::XUSR)?;
+        write_all(&file, IMAGE)?;
+        // A file that is open for writing cannot be executed (ETXTBSY).
+        drop(file);
+        // The superblock, not the mount: nobody has another way to it that could be remounted.
+        rustix::mount::fsconfig_set_flag(context.as_fd(), "ro")?;
+        rustix::mount::fsconfig_reconfigure(context.as_fd())?;
+        rustix::fs::openat(&mount, NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    };
+    tmpfs().map_err(|errno| {
+        failed("no executable memfd (vm.memfd_noexec=2), and fsopen(\"tmpfs\")", errno)
+    })
+}
+
+fn write_all(file: &OwnedFd, mut content: &[u8]) -> Result<(), Errno> {
+    while !content.is_empty() {
+        let written = rustix::io::write(file, content)?;
+        content = content.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn failed(call: &str, errno: Errno) -> Error {
+    Error::Os { call: format!("{call} for init's image"), source: errno.into() }
+}

@@ -1,0 +1,134 @@
+//! The runtime's end of the socket to init.
+//!
+//! Runs in: runtime.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use corten_plan::frame::FRAME_LENGTH;
+use corten_plan::{Frame, Point};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+use crate::error::Error;
+
+/// What init has said.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// It waits at this point.
+    Reached(Point),
+    /// The first stage has made the container's init; this refers to it.
+    Forked(OwnedFd),
+    /// An op failed: a [`Frame::Failed`].
+    Failed(Box<[u8; FRAME_LENGTH]>),
+    /// Something of less weight failed: a [`Frame::Warned`].
+    Warned(Box<[u8; FRAME_LENGTH]>),
+    /// The end: it has executed the user's program, or has died.
+    Closed,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(crate) struct Link(OwnedFd);
+
+impl Link {
+    /// The two ends: ours, and init's.
+    pub fn pair() -> Result<(Self, OwnedFd), Error> {
+        let (ours, inits) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|errno| failed("socketpair", errno))?;
+        Ok((Self(ours), inits))
+    }
+
+    /// Lets init go on; `state` is what its hooks read on stdin.
+    pub fn go(&self, ignored_signals: u64, state: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        let frame = Frame::Go { ignored: ignored_signals }.encode();
+        let fds: Vec<BorrowedFd<'_>> = state.into_iter().collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        }
+        let sent = rustix::net::sendmsg(
+            &self.0,
+            &[IoSlice::new(&frame)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        );
+        match sent {
+            // It has died: what it had to say is still to be received.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(failed("send to init", errno)),
+        }
+    }
+
+    /// The next message; `what` says what is waited for, should the deadline pass (`None`: there is none).
+    pub fn receive(&self, what: &str, deadline: Option<Duration>) -> Result<Message, Error> {
+        let mut bytes = Box::new([0; FRAME_LENGTH]);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        if let Some(deadline) = deadline {
+            self.wait(what, deadline)?;
+        }
+        let received = loop {
+            let mut buffers = [IoSliceMut::new(&mut *bytes)];
+            match rustix::net::recvmsg(
+                &self.0,
+                &mut buffers,
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            ) {
+                Err(Errno::INTR) => {}
+                // The other end was closed with data of ours unread.
+                Err(Errno::CONNRESET) => return Ok(Message::Closed),
+                received => break received.map_err(|errno| failed("receive from init", errno))?,
+            }
+        };
+        if received.bytes == 0 {
+            return Ok(Message::Closed);
+        }
+        let fd = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        let garbled = || failed("receive from init", Errno::PROTO);
+        match (Frame::decode(&*bytes).map_err(|_| garbled())?, fd) {
+            (Frame::Reached(point), _) => Ok(Message::Reached(point)),
+            (Frame::Forked, Some(pidfd)) => Ok(Message::Forked(pidfd)),
+            (Frame::Failed(_), _) => Ok(Message::Failed(bytes)),
+            (Frame::Warned(_), _) => Ok(Message::Warned(bytes)),
+            (Frame::Forked | Frame::Go { .. }, _) => Err(garbled()),
+        }
+    }
+
+    fn wait(&self, what: &str, deadline: Duration) -> Result<(), Error> {
+        let end = Instant::now() + deadline;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+            let left = Timespec::try_from(left).map_err(|_| failed("poll", Errno::INVAL))?;
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => {
+                    return Err(Error::Timeout { what: what.into(), seconds: deadline.as_secs() });
+                }
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("poll", errno)),
+            }
+        }
+    }
+}
+
+fn failed(call: &str, errno: Errno) -> Error {
+    Error::Os { call: call.into(), source: errno.into() }
+}

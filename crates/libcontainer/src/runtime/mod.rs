@@ -1,0 +1,10 @@
+//! Effects in the runtime process: everything around the clone of init.
+//!
+//! Runs in: runtime.
+
+pub(crate) mod console;
+pub(crate) mod handles;
+pub(crate) mod image;
+pub(crate) mod link;
+pub(crate) mod pid_file;
+pub(crate) mod start_fifo;

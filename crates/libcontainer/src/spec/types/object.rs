@@ -1,0 +1,161 @@
+//! How the objects of config.json are read and written.
+//!
+//! serde's derive would do, but for two things: it takes an array for an object, by position (`"user": [0, 0]`), and
+//! `null` only for an `Option`, where Go writes it for empty slices and maps too.
+//!
+//! Runs in: any process.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+
+/// Defines structs with their keys in config.json. Unknown keys are ignored, `null` is absent, what is absent has its
+/// default and is not written. A field may say otherwise:
+///
+/// - `(required)`: absent is an error.
+/// - `(written)`: written even where it has its default, as Go does without `omitempty`.
+/// - `(word)`: an empty string is absent.
+macro_rules! objects {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident {
+            $( $(#[$doc:meta])* $key:literal $(($kind:ident))? $field:ident: $type:ty, )*
+        }
+    )*) => { $(
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[$doc])* pub $field: $type, )*
+        }
+
+        impl $crate::spec::types::object::Object for $name {
+            const KEYS: &'static [&'static str] = &[$( $key, )*];
+
+            fn read<'de, A: serde::de::MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {
+                use $crate::spec::types::object::{KnownKey, ignore, once};
+                $( let mut $field: Option<$type> = None; )*
+                while let Some(key) = members.next_key_seed(KnownKey(Self::KEYS))? {
+                    match key {
+                        $( Some($key) => once(&mut $field, $key, read_member!(members $($kind)?))?, )*
+                        _ => ignore(&mut members)?,
+                    }
+                }
+                Ok(Self { $( $field: finish_member!($field $key $($kind)?), )* })
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                $crate::spec::types::object::read(from)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap;
+                let mut to = to.serialize_map(None)?;
+                $( if member_is_written!(self.$field, $type $(, $kind)?) {
+                    to.serialize_entry($key, &self.$field)?;
+                } )*
+                to.end()
+            }
+        }
+    )* };
+}
+
+macro_rules! read_member {
+    ($members:ident word) => {
+        $members.next_value::<Option<$crate::spec::words::WordOrEmpty<_>>>()?.map(|word| word.0)
+    };
+    ($members:ident $($kind:ident)?) => {
+        $members.next_value()?
+    };
+}
+
+macro_rules! finish_member {
+    ($field:ident $key:literal required) => {
+        $field.ok_or_else(|| serde::de::Error::missing_field($key))?
+    };
+    ($field:ident $key:literal $($kind:ident)?) => {
+        $field.unwrap_or_default()
+    };
+}
+
+macro_rules! member_is_written {
+    ($value:expr, $type:ty $(, word)?) => {
+        $value != <$type>::default()
+    };
+    ($value:expr, $type:ty, $kind:ident) => {
+        true
+    };
+}
+
+/// A struct that is an object in config.json.
+pub(in crate::spec) trait Object: Sized {
+    /// Its keys.
+    const KEYS: &'static [&'static str];
+
+    /// Reads the members.
+    fn read<'de, A: MapAccess<'de>>(members: A) -> Result<Self, A::Error>;
+}
+
+/// Reads an object, and nothing but an object.
+pub(in crate::spec) fn read<'de, T: Object, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_map(Members(PhantomData))
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Object> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::read(members)
+    }
+}
+
+/// Reads a key; `None`: not one of these.
+pub(in crate::spec) struct KnownKey(pub(in crate::spec) &'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for KnownKey {
+    type Value = Option<&'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for KnownKey {
+    type Value = Option<&'static str>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a key")
+    }
+
+    fn visit_str<E>(self, found: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|key| **key == found).copied())
+    }
+}
+
+/// Takes the value of a key. `parse` refuses keys given twice before; this is for other callers of serde.
+pub(in crate::spec) fn once<T, E: Error>(
+    field: &mut Option<T>,
+    key: &'static str,
+    value: Option<T>,
+) -> Result<(), E> {
+    if field.is_some() {
+        return Err(E::duplicate_field(key));
+    }
+    *field = value;
+    Ok(())
+}
+
+/// Skips the value of an unknown key.
+pub(in crate::spec) fn ignore<'de, A: MapAccess<'de>>(members: &mut A) -> Result<(), A::Error> {
+    members.next_value::<serde::de::IgnoredAny>().map(drop)
+}

@@ -1,0 +1,332 @@
+//! A container's directory below the root: `lock`, `intent.json`, `state.json`, `exec.fifo`.
+//!
+//! Making the directory takes the id. The lock is held by create, start and delete; what must never wait (state, list,
+//! kill) does not take it. The intent is written before the first side effect and never changed, so that a damaged or
+//! missing state.json loses nothing: delete finds cgroup and hooks in the intent.
+//!
+//! Runs in: runtime.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{ContainerId, Record};
+use crate::error::Error;
+
+const LOCK: &str = "lock";
+const INTENT: &str = "intent.json";
+const STATE: &str = "state.json";
+const STATE_TEMPORARY: &str = "state.json.tmp";
+pub(crate) const START_FIFO: &str = "exec.fifo";
+/// A record is some kilobytes; annotations, of which config.json allows megabytes, are what can make it large.
+const RECORD_LIMIT: u64 = 64 << 20;
+
+/// An open container directory.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    root: OwnedFd,
+    name: String,
+    dir: OwnedFd,
+}
+
+/// The container's lock; released when dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "held open, not read")] OwnedFd);
+
+/// What [`StateDir::read`] found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// state.json, or where there is none the intent.
+    Record(Box<Record>),
+    /// Not even an intent: nothing but the directory was made.
+    Nothing,
+    /// state.json cannot be used; the intent, if that can.
+    Damaged {
+        /// What is wrong with state.json.
+        error: Error,
+        /// The intent.
+        intent: Option<Box<Record>>,
+    },
+}
+
+impl StateDir {
+    /// Makes the directory of `id`, which takes the id, and locks it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when the id is taken.
+    pub fn create(root: &Path, id: &ContainerId) -> Result<(Self, Lock), Error> {
+        let root_fd = match open_dir(root) {
+            Err(Errno::NOENT) => make_root(root)?,
+            opened => opened.map_err(|errno| failed("open", root, errno))?,
+        };
+        match rustix::fs::mkdirat(&root_fd, id.as_str(), Mode::RWXU) {
+            Err(Errno::EXIST) => return Err(Error::Exists { id: id.to_string() }),
+            made => made.map_err(|errno| failed("make", &root.join(id.as_str()), errno))?,
+        }
+        let dir = Self::open_in(root, root_fd, id)?.ok_or_else(|| deleted(id))?;
+        // A `delete --force` of the same id may have come in between and removed the directory.
+        let lock = dir.try_lock()?.ok_or_else(|| deleted(id))?;
+        Ok((dir, lock))
+    }
+
+    /// Opens the directory of `id`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none.
+    pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let not_found = || Error::NotFound { id: id.to_string() };
+        let root_fd = match open_dir(root) {
+            Err(Errno::NOENT) => return Err(not_found()),
+            opened => opened.map_err(|errno| failed("open", root, errno))?,
+        };
+        Self::open_in(root, root_fd, id)?.ok_or_else(not_found)
+    }
+
+    fn open_in(root: &Path, root_fd: OwnedFd, id: &ContainerId) -> Result<Option<Self>, Error> {
+        let path = root.join(id.as_str());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match rustix::fs::openat(&root_fd, id.as_str(), flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(|errno| failed("open", &path, errno))?,
+        };
+        Ok(Some(Self { path, root: root_fd, name: id.to_string(), dir }))
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory's fd.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Takes the lock if nobody holds it. `None`: somebody does, or the container was deleted meanwhile.
+    pub fn try_lock(&self) -> Result<Option<Lock>, Error> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = match rustix::fs::openat(&self.dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
+            // The directory was removed.
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(|errno| self.failed("open", LOCK, errno))?,
+        };
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked.map_err(|errno| self.failed("lock", LOCK, errno))?,
+        }
+        // Delete unlinks the file while it holds the lock: what we have locked may be of no container any more.
+        let links =
+            rustix::fs::fstat(&lock).map_err(|errno| self.failed("stat", LOCK, errno))?.st_nlink;
+        Ok((links > 0).then_some(Lock(lock)))
+    }
+
+    /// Takes the lock, waiting for at most `deadline`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the container is deleted meanwhile; [`Error::Timeout`].
+    pub fn lock(&self, deadline: Duration) -> Result<Lock, Error> {
+        let end = Instant::now() + deadline;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if self.is_gone() {
+                return Err(Error::NotFound { id: self.name.clone() });
+            }
+            if Instant::now() >= end {
+                return Err(Error::Timeout {
+                    what: format!(
+                        "the lock of container {:?}: another operation on it is at work",
+                        self.name
+                    ),
+                    seconds: deadline.as_secs(),
+                });
+            }
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Whether another process holds the lock, without disturbing it.
+    pub fn is_locked(&self) -> Result<bool, Error> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = match rustix::fs::openat(&self.dir, LOCK, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(false),
+            opened => opened.map_err(|errno| self.failed("open", LOCK, errno))?,
+        };
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(self.failed("lock", LOCK, errno)),
+        }
+    }
+
+    /// Whether the directory was removed since it was opened.
+    pub fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
+    /// Writes the intent: before it is there, nothing was done that would have to be undone.
+    pub fn write_intent(&self, record: &Record) -> Result<(), Error> {
+        self.write(INTENT, record)
+    }
+
+    /// Writes the state to a temporary file and renames it, so that a reader sees all of it or none.
+    pub fn write_state(&self, record: &Record) -> Result<(), Error> {
+        self.write(STATE_TEMPORARY, record)?;
+        rustix::fs::renameat(&self.dir, STATE_TEMPORARY, &self.dir, STATE)
+            .map_err(|errno| self.failed("rename", STATE_TEMPORARY, errno))
+    }
+
+    fn write(&self, name: &'static str, record: &Record) -> Result<(), Error> {
+        let json =
+            serde_json::to_vec(record).map_err(|error| self.io("encode", name, error.into()))?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| self.failed("create", name, errno))?;
+        let mut rest = json.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest)
+                .map_err(|errno| self.failed("write", name, errno))?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads what is recorded.
+    ///
+    /// # Errors
+    /// Only those of the system; a file that cannot be used is [`Found::Damaged`].
+    pub fn read(&self) -> Result<Found, Error> {
+        match self.read_file(STATE) {
+            Ok(Some(record)) => Ok(Found::Record(record)),
+            Ok(None) => match self.read_file(INTENT) {
+                Ok(Some(record)) => Ok(Found::Record(record)),
+                // A runtime that was killed while it wrote the intent had done nothing before.
+                Ok(None) | Err(_) => Ok(Found::Nothing),
+            },
+            Err(error) => {
+                Ok(Found::Damaged { error, intent: self.read_file(INTENT).ok().flatten() })
+            }
+        }
+    }
+
+    fn read_file(&self, name: &'static str) -> Result<Option<Box<Record>>, Error> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(|errno| self.failed("open", name, errno))?,
+        };
+        let json = read_all(&file).map_err(|source| self.io("read", name, source))?;
+        let record: Record =
+            serde_json::from_slice(&json).map_err(|error| self.io("decode", name, error.into()))?;
+        if record.format > Record::current_format() {
+            let problem = format!("written by a newer corten (format {})", record.format);
+            return Err(self.io("decode", name, io::Error::other(problem)));
+        }
+        Ok(Some(Box::new(record)))
+    }
+
+    /// Removes the directory and all that is in it; what is gone already is no error. The intent goes first and the
+    /// lock last, so that a removal which is interrupted can be done again.
+    pub fn remove(&self) -> Result<(), Error> {
+        for name in [INTENT, STATE, STATE_TEMPORARY, START_FIFO, LOCK] {
+            match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.failed("remove", name, errno)),
+            }
+        }
+        match rustix::fs::unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Files of a later release, or somebody else's.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                std::fs::remove_dir_all(&self.path).map_err(|source| Error::State {
+                    action: "remove",
+                    path: self.path.clone(),
+                    source,
+                })
+            }
+            Err(errno) => Err(failed("remove", &self.path, errno)),
+        }
+    }
+
+    fn failed(&self, action: &'static str, name: &str, errno: Errno) -> Error {
+        failed(action, &self.path.join(name), errno)
+    }
+
+    fn io(&self, action: &'static str, name: &str, source: io::Error) -> Error {
+        Error::State { action, path: self.path.join(name), source }
+    }
+}
+
+/// The ids below `root`, sorted; none when there is no such directory. Names that cannot be ids are passed over.
+pub(crate) fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
+    let failed = |source| Error::State { action: "list", path: root.into(), source };
+    let entries = match std::fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if let (true, Some(name)) = (is_dir, entry.file_name().to_str()) {
+            ids.extend(ContainerId::new(name));
+        }
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+fn read_all(file: &OwnedFd) -> io::Result<Vec<u8>> {
+    let size = rustix::fs::fstat(file)?.st_size;
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    if size > RECORD_LIMIT {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut content = vec![0; usize::try_from(size).unwrap_or_default()];
+    let mut filled = 0;
+    while let Some(rest) = content.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::read(file, rest)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    content.truncate(filled);
+    Ok(content)
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// The root is 0700: what is in it says where the caller's containers are and what they run.
+fn make_root(root: &Path) -> Result<OwnedFd, Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(|source| Error::State { action: "make", path: root.into(), source })?;
+    open_dir(root).map_err(|errno| failed("open", root, errno))
+}
+
+fn failed(action: &'static str, path: &Path, errno: Errno) -> Error {
+    Error::State { action, path: path.into(), source: errno.into() }
+}
+
+fn deleted(id: &ContainerId) -> Error {
+    Error::WrongStatus {
+        id: id.to_string(),
+        message: format!("container {id:?} was deleted while it was created"),
+    }
+}

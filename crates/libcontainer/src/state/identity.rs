@@ -1,0 +1,173 @@
+//! Which process is meant: never by pid alone.
+//!
+//! Runs in: runtime.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// `PID_FS_MAGIC` of `<linux/magic.h>`: a pidfd is a file of pidfs (Linux 6.9), whose inode numbers are unique within a
+/// boot.
+const PID_FS_MAGIC: u64 = 0x5049_4446;
+
+/// A process, so that a later one with the same pid is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Process {
+    pub pid: i32,
+    /// Clock ticks after boot: field 22 of `/proc/PID/stat`.
+    pub start_time: u64,
+    /// Inode of the pidfd; 0 where the kernel has no pidfs.
+    #[serde(default)]
+    pub pidfd_inode: u64,
+}
+
+impl Process {
+    /// Describes the process `pid`, which cannot have been reaped while this runs (a child of ours, or ourselves), and
+    /// of which the caller has read `stat`.
+    pub fn of(pid: i32, pidfd: impl AsFd, stat: ProcessStat) -> Result<Self, Error> {
+        let pidfd_inode = pidfd_inode(pidfd).map_err(|source| os("fstat(pidfd)", source))?;
+        Ok(Self { pid, start_time: stat.start_time, pidfd_inode })
+    }
+
+    /// This process.
+    pub fn current() -> Result<Self, Error> {
+        let pid = rustix::process::getpid();
+        let stat = ProcessStat::read(pid.as_raw_pid())?;
+        Ok(Self { pid: pid.as_raw_pid(), start_time: stat.start_time, pidfd_inode: 0 })
+    }
+
+    /// A pidfd of it, if it is still there and has not become a zombie. The pidfd is opened first and compared after:
+    /// what it refers to cannot change any more.
+    pub fn open(&self, boot_id_then: &str) -> Result<Option<OwnedFd>, Error> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            // EINVAL: the number is that of a thread.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
+            Err(errno) => return Err(os(&format!("pidfd_open({})", self.pid), errno.into())),
+        };
+        let stat = match ProcessStat::read(self.pid) {
+            Ok(stat) => stat,
+            Err(Error::Os { source, .. }) if is_gone(&source) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let inode = pidfd_inode(&pidfd).map_err(|source| os("fstat(pidfd)", source))?;
+        let is_it = stat.start_time == self.start_time
+            && (self.pidfd_inode == 0 || inode == self.pidfd_inode)
+            && !stat.is_zombie
+            && boot_id()? == boot_id_then;
+        Ok(is_it.then_some(pidfd))
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+fn pidfd_inode(pidfd: impl AsFd) -> io::Result<u64> {
+    let stat = rustix::fs::fstat(&pidfd)?;
+    let filesystem = rustix::fs::fstatfs(&pidfd)?;
+    #[expect(clippy::cast_sign_loss, reason = "a magic number; its type differs by architecture")]
+    let is_pidfs = filesystem.f_type as u64 == PID_FS_MAGIC;
+    Ok(if is_pidfs { stat.st_ino } else { 0 })
+}
+
+/// What is used of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProcessStat {
+    /// State Z or X: it has ended.
+    pub is_zombie: bool,
+    /// Field 22.
+    pub start_time: u64,
+    /// Field 33: a bit for each of the signals 1 to 31 that it ignores.
+    pub ignored: u64,
+}
+
+impl ProcessStat {
+    /// Reads and parses the file.
+    pub fn read(pid: i32) -> Result<Self, Error> {
+        let path = format!("/proc/{pid}/stat");
+        let mut buffer = [0; 1024];
+        let read = read_small(&path, &mut buffer).map_err(|source| os(&path, source))?;
+        Self::parse(read).ok_or_else(|| os(&path, io::ErrorKind::InvalidData.into()))
+    }
+
+    /// The command's name, in parentheses, may hold anything, parentheses too: the fields are counted from the last one.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        // `nth` counts from the field after the last one taken; the state is field 3.
+        let state = fields.next()?;
+        let start_time = fields.nth(22 - 4)?.parse().ok()?;
+        let ignored = fields.nth(33 - 23)?.parse().ok()?;
+        Some(Self { is_zombie: matches!(state, "Z" | "X"), start_time, ignored })
+    }
+}
+
+/// The id of this boot, as in `/proc/sys/kernel/random/boot_id`.
+pub(crate) fn boot_id() -> Result<String, Error> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let mut buffer = [0; 64];
+    let read = read_small(PATH, &mut buffer).map_err(|source| os(PATH, source))?;
+    Ok(String::from_utf8_lossy(read).trim_end().to_owned())
+}
+
+fn read_small<'a>(path: &str, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let count = rustix::io::read(&file, &mut *buffer)?;
+    Ok(buffer.get(..count).unwrap_or_default())
+}
+
+fn os(call: &str, source: io::Error) -> Error {
+    Error::Os { call: call.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_parentheses_in_the_name_is_parsed() {
+        let line = b"17 (a) Z (b) S 1 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 0 4097 0 0";
+        let stat = ProcessStat::parse(line).unwrap();
+        assert_eq!(stat, ProcessStat { is_zombie: false, start_time: 4242, ignored: 4097 });
+    }
+
+    #[test]
+    fn stat_that_is_cut_is_refused() {
+        assert_eq!(ProcessStat::parse(b"17 (a) S 1 17"), None);
+        assert_eq!(ProcessStat::parse(b"17"), None);
+    }
+
+    #[test]
+    fn stat_of_this_process_counts_fields_as_the_kernel_does() {
+        // SIGPIPE is signal 13, and Rust's std ignores it.
+        let stat = ProcessStat::read(rustix::process::getpid().as_raw_pid()).unwrap();
+        assert!(!stat.is_zombie);
+        assert_eq!(stat.ignored & (1 << 12), 1 << 12);
+    }
+
+    #[test]
+    fn process_with_another_start_time_is_not_found() {
+        let pid = rustix::process::getpid();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let stat = ProcessStat::read(pid.as_raw_pid()).unwrap();
+        let process = Process::of(pid.as_raw_pid(), &pidfd, stat).unwrap();
+        let boot = boot_id().unwrap();
+        assert!(process.open(&boot).unwrap().is_some());
+        assert!(process.open("another boot").unwrap().is_none());
+        let earlier = Process { start_time: process.start_time - 1, ..process };
+        assert!(earlier.open(&boot).unwrap().is_none());
+        if process.pidfd_inode != 0 {
+            let other = Process { pidfd_inode: process.pidfd_inode + 1, ..process };
+            assert!(other.open(&boot).unwrap().is_none());
+        }
+    }
+}

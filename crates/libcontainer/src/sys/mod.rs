@@ -1,0 +1,14 @@
+//! The only `unsafe` of the library: system calls that rustix does not have, one thin wrapper each.
+//!
+//! A wrapper takes borrowed fds and typed values, does one call, and has no policy.
+//!
+//! Runs in: runtime.
+
+#![expect(unsafe_code, reason = "this is where system calls are made")]
+
+pub mod bpf;
+pub mod namespace;
+pub mod pidfd;
+pub mod program;
+pub mod spawn;
+pub mod wait;

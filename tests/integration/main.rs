@@ -1,0 +1,32 @@
+//! Black-box tests of the built binary, as root: what a caller sees, and what is left behind.
+//!
+//! `cargo test --test integration [FILTER]` runs them on `corten`; `RUNTIME=/usr/bin/crun` (or runc, or any build)
+//! runs them on another runtime. `CORTEN_HYBRID=1` leaves /sys/fs/cgroup as the host has it; `CORTEN_VM=1` says that
+//! this is the project's VM, where a skipped test is a failure and time is slow.
+//!
+//! A new file: one `mod` line and one line in `tests()` below; see `lifecycle.rs` for how it looks.
+//!
+//! Runs in: any process.
+
+#[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
+mod bundle;
+mod harness;
+#[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
+mod host;
+mod leaks;
+#[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
+mod runtime;
+
+mod lifecycle;
+
+use std::process::ExitCode;
+
+use harness::Test;
+
+fn tests() -> Vec<Test> {
+    [lifecycle::tests()].into_iter().flatten().collect()
+}
+
+fn main() -> ExitCode {
+    harness::run(tests())
+}

@@ -1,0 +1,216 @@
+//! libcontainer as programs link it: from several threads, without any change to the calling process.
+//!
+//! Runs in: any process.
+
+#[allow(dead_code, reason = "shared with the black-box tests, which use all of it")]
+#[path = "integration/bundle.rs"]
+mod bundle;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use libcontainer::container::ExitStatus;
+use libcontainer::{Container, CreateOptions, Signal, Status};
+use libtest_mimic::{Arguments, Trial};
+
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+const ROUNDS: usize = 10;
+
+fn main() -> ExitCode {
+    let is_root = rustix::process::geteuid().is_root();
+    let trial = |name: &str, test: fn(&Place) -> Outcome| {
+        let run = move || {
+            let place = Place::new()?;
+            test(&place).map_err(|error| error.to_string().into())
+        };
+        Trial::test(format!("library::{name}"), run).with_ignored_flag(!is_root)
+    };
+    let trials = vec![
+        trial("eight_busy_threads_and_four_that_make_containers", busy_threads),
+        trial("create_from_a_thread_that_ends_leaves_a_container_that_lives", thread_that_ends),
+        trial("operations_leave_the_caller_as_it_was", caller_is_unchanged),
+        trial("failed_create_leaves_no_fd_and_no_child", failed_create_leaves_nothing),
+    ];
+    // One after the other: what they look at is the process.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A directory with a bundle and a root for states.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Result<Self, String> {
+        let directory = tempfile::Builder::new().prefix("corten-lib-").tempdir();
+        let directory = directory.map_err(|error| error.to_string())?;
+        bundle::share_busybox(directory.path()).map_err(|error| error.to_string())?;
+        Ok(Self { directory })
+    }
+
+    fn bundle(&self, name: &str, arguments: &[&str]) -> std::io::Result<PathBuf> {
+        let path = self.directory.path().join("bundles").join(name);
+        bundle::Bundle::new(path.clone(), name, arguments)?;
+        Ok(path)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    fn options(&self, id: &str, bundle: &Path) -> CreateOptions {
+        CreateOptions {
+            root: self.root(),
+            // Cgroups are named by it, and other runs of this test may be at work.
+            id: format!("lib{}-{id}", std::process::id()),
+            bundle: bundle.to_owned(),
+            ..CreateOptions::default()
+        }
+    }
+}
+
+/// Creates, starts, kills, waits for and deletes one container.
+fn whole_life(place: &Place, id: &str) -> Outcome {
+    let bundle = place.bundle(id, &["sleep", "1000"])?;
+    let options = place.options(id, &bundle);
+    let (container, init) = Container::create(&options)?;
+    assert_eq!(container.status()?, Status::Created, "{id}");
+    container.start()?;
+    assert_eq!(container.status()?, Status::Running, "{id}");
+    container.kill(Signal::KILL, false)?;
+    assert_eq!(init.wait()?, ExitStatus::Signaled(9), "{id}");
+    assert_eq!(container.status()?, Status::Stopped, "{id}");
+    let warnings = Container::delete(&place.root(), &options.id, false)?;
+    assert!(warnings.is_empty(), "{warnings:?}");
+    Ok(())
+}
+
+/// Work that a child which touched this process's memory, locks or heap would spoil.
+fn compute(seed: u64) -> bool {
+    let numbers: BTreeMap<u64, String> = (0..200).map(|n| (n, format!("{}", n * seed))).collect();
+    numbers.iter().all(|(n, text)| text.parse() == Ok(n * seed))
+}
+
+fn busy_threads(place: &Place) -> Outcome {
+    let (stop, spoilt, done) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let outcomes = thread::scope(|scope| {
+        for seed in 1..=8 {
+            let (stop, spoilt, done) = (&stop, &spoilt, &done);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    spoilt.fetch_add(u64::from(!compute(seed)), Ordering::Relaxed);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let makers: Vec<_> = (0..4)
+            .map(|maker| {
+                scope.spawn(move || {
+                    (0..ROUNDS).try_for_each(|round| whole_life(place, &format!("{maker}-{round}")))
+                })
+            })
+            .collect();
+        let outcomes: Vec<_> = makers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        stop.store(true, Ordering::Relaxed);
+        outcomes
+    });
+    for outcome in outcomes {
+        outcome.map_err(|_| "a maker has panicked")??;
+    }
+    assert_eq!(spoilt.load(Ordering::Relaxed), 0);
+    assert!(done.load(Ordering::Relaxed) > 8, "the busy threads did no work");
+    assert_eq!(fs::read_dir(place.root())?.count(), 0);
+    Ok(())
+}
+
+fn thread_that_ends(place: &Place) -> Outcome {
+    let bundle = place.bundle("thread", &["sleep", "1000"])?;
+    let options = place.options("thread", &bundle);
+    let create = || Container::create(&options).map(|(_, init)| init);
+    let init = thread::scope(|scope| scope.spawn(create).join()).map_err(|_| "panicked")??;
+    // PDEATHSIG would have come when the thread that cloned init ended.
+    thread::sleep(std::time::Duration::from_millis(50));
+    let container = Container::load(&place.root(), &options.id)?;
+    assert_eq!(container.status()?, Status::Created);
+    container.start()?;
+    assert_eq!(container.status()?, Status::Running);
+    Container::delete(&place.root(), &options.id, true)?;
+    assert_eq!(init.wait()?, ExitStatus::Signaled(9));
+    Ok(())
+}
+
+/// What a library could change of its caller and must not.
+#[derive(Debug, PartialEq)]
+struct Caller {
+    cwd: PathBuf,
+    /// Umask, signal masks and dispositions, capabilities, no_new_privs … : `/proc/self/status` without what varies.
+    status: Vec<String>,
+    oom_score_adj: String,
+    dumpable: i32,
+    fds: usize,
+    environment: usize,
+    namespaces: Vec<PathBuf>,
+    cgroup: String,
+}
+
+impl Caller {
+    fn look() -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let wanted = [
+            "Umask",
+            "State",
+            "Sig",
+            "Shd",
+            "Cap",
+            "NoNewPrivs",
+            "Seccomp:",
+            "Groups",
+            "Uid",
+            "Gid",
+        ];
+        let status = fs::read_to_string("/proc/thread-self/status")?;
+        let status = status.lines().filter(|line| wanted.iter().any(|word| line.starts_with(word)));
+        let names =
+            ["mnt", "net", "pid", "pid_for_children", "uts", "ipc", "cgroup", "time_for_children"];
+        let namespace = |name| fs::read_link(format!("/proc/thread-self/ns/{name}"));
+        Ok(Self {
+            cwd: std::env::current_dir()?,
+            status: status.map(str::to_owned).collect(),
+            oom_score_adj: fs::read_to_string("/proc/self/oom_score_adj")?,
+            dumpable: rustix::process::dumpable_behavior()? as i32,
+            fds: fs::read_dir("/proc/self/fd")?.count(),
+            environment: std::env::vars_os().count(),
+            namespaces: names.into_iter().map(namespace).collect::<Result<_, _>>()?,
+            cgroup: fs::read_to_string("/proc/self/cgroup")?,
+        })
+    }
+}
+
+fn caller_is_unchanged(place: &Place) -> Outcome {
+    whole_life(place, "before")?;
+    let before = Caller::look()?;
+    whole_life(place, "during")?;
+    assert_eq!(Caller::look()?, before);
+    Ok(())
+}
+
+fn failed_create_leaves_nothing(place: &Place) -> Outcome {
+    let bundle = place.bundle("failing", &["/no/such/program"])?;
+    let before = Caller::look()?;
+    for _ in 0..5 {
+        let failed = Container::create(&place.options("failing", &bundle));
+        let error = failed.err().ok_or("created a container without a program")?.to_string();
+        assert!(error.contains("no such file or directory"), "{error}");
+    }
+    assert_eq!(Caller::look()?, before);
+    let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?;
+    assert_eq!(children, "");
+    assert_eq!(fs::read_dir(place.root())?.count(), 0);
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! What people and CI call: `cargo xtask demo | test | vm | fault | check-arch`.
+//!
+//! Runs in: any process.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+mod arch;
+mod demo;
+mod fault;
+mod machine;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the corten repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Set up what is missing and show a real container.
+    Demo,
+    /// Set up what is missing and pass all tests.
+    Test(test::Arguments),
+    /// Run a command in the project's own VM: cgroup v2 only, root, no network.
+    Vm(vm::Arguments),
+    /// Kill the runtime, and apart init, at every system call, and look for what is left.
+    Fault(fault::Arguments),
+    /// Check that the workspace is right for another architecture, as far as this machine's toolchain allows.
+    CheckArch(arch::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Demo => demo::run(),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Vm(arguments) => return vm::main(&arguments),
+        Task::Fault(arguments) => fault::run(&arguments),
+        Task::CheckArch(arguments) => arch::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

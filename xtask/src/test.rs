@@ -1,0 +1,153 @@
+//! `cargo xtask test`: sets up what is missing, runs every test, and says loudly what was not run.
+//!
+//! Runs in: any process.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::machine::{self, Profile, cargo, stdout_of};
+use crate::vm;
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+    /// Without the VM.
+    #[arg(long)]
+    no_vm: bool,
+    /// All integration tests in the VM, not only those that this host cannot run (some minutes).
+    #[arg(long, conflicts_with = "no_vm")]
+    all_in_vm: bool,
+    /// The VM's kernel, as for `cargo xtask vm --kernel`.
+    #[arg(long, value_name = "PACKAGE[/SUITE]", default_value = "linux-image-cloud-amd64")]
+    kernel: String,
+}
+
+/// One line of the summary.
+#[derive(Debug)]
+struct Stage {
+    name: &'static str,
+    verdict: Verdict,
+    seconds: f64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let busybox = machine::busybox().map(drop);
+    let mut stages = vec![stage("unit and plan tests", || workspace(arguments))];
+    let skips = tempfile::NamedTempFile::new()?;
+    stages.push(stage("integration tests", || {
+        busybox?;
+        integration(arguments, skips.path())
+    }));
+    let skipped = fs::read_to_string(skips.path())?;
+    stages.push(stage("integration tests in the VM", || in_vm(arguments, &skipped)));
+    summary(&stages)
+}
+
+fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
+    println!("\n== {name} ==");
+    let begin = Instant::now();
+    let verdict = body().unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+    Stage { name, verdict, seconds: begin.elapsed().as_secs_f64() }
+}
+
+/// All tests that need no root: in the libraries, of the plan, of the specification.
+fn workspace(arguments: &Arguments) -> Result<Verdict> {
+    // The root package has the integration tests and nothing else; they are run apart, with their own report.
+    let mut command = cargo(["test", "--workspace", "--exclude", "corten", "--quiet"]);
+    command.args(arguments.filter.as_ref());
+    status(&mut command)
+}
+
+fn integration(arguments: &Arguments, skips: &Path) -> Result<Verdict> {
+    if !machine::is_root() {
+        return Ok(Verdict::Skipped("not root: run `sudo -E cargo xtask test`".to_owned()));
+    }
+    if let Some(runtime) = env::var_os("RUNTIME") {
+        println!("on RUNTIME={}", runtime.display());
+    }
+    let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
+    command.args(arguments.filter.as_ref()).env("CORTEN_SKIPPED", skips);
+    status(&mut command)
+}
+
+/// Runs what this host skipped, or everything.
+fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
+    let names: Vec<&str> =
+        skipped.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+    if arguments.no_vm {
+        return Ok(Verdict::Skipped(format!("--no-vm; not run anywhere: {}", names.join(", "))));
+    }
+    if env::var_os("RUNTIME").is_some() {
+        return Ok(Verdict::Skipped("RUNTIME is set: peers are run on the host only".to_owned()));
+    }
+    if names.is_empty() && !arguments.all_in_vm {
+        println!("this host ran every test: nothing is left for the VM");
+        return Ok(Verdict::Passed);
+    }
+    if let Err(error) = machine::ensure("qemu-system-x86_64", "qemu-system-x86") {
+        return Ok(Verdict::Skipped(format!("{error:#}; not run anywhere: {}", names.join(", "))));
+    }
+    let only = if arguments.all_in_vm {
+        String::new()
+    } else {
+        format!("CORTEN_ONLY={} ", names.join(","))
+    };
+    let program = integration_program()?;
+    let filter = arguments.filter.as_deref().map(machine::quoted).unwrap_or_default();
+    let command = format!("{only}exec {} --test-threads 2 {filter}", program.display());
+    let vm = vm::Arguments { timeout: 1500, ..vm::Arguments::new(&arguments.kernel, command) };
+    let mut extra = vm::corten_at(machine::build(Profile::Debug, &[])?);
+    extra.push((program.clone(), program));
+    extra.extend(vm::tree(&machine::workspace()?.join("tests"))?);
+    match vm::run(&vm, extra)? {
+        0 => Ok(Verdict::Passed),
+        code => Ok(Verdict::Failed(format!("exit code {code}"))),
+    }
+}
+
+/// The built test program: cargo names it in its messages.
+fn integration_program() -> Result<PathBuf> {
+    let arguments = ["test", "--quiet", "--package", "corten", "--test", "integration", "--no-run"];
+    let messages = stdout_of(cargo(arguments).arg("--message-format=json"))?;
+    let messages =
+        messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let built = messages.filter(|message| message["target"]["name"] == "integration");
+    let program =
+        built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    program.context("cargo named no test program")
+}
+
+fn status(command: &mut Command) -> Result<Verdict> {
+    let status = command.stdin(Stdio::null()).status()?;
+    Ok(if status.success() { Verdict::Passed } else { Verdict::Failed(machine::line(command)) })
+}
+
+fn summary(stages: &[Stage]) -> Result<()> {
+    println!("\n== summary ==");
+    for Stage { name, verdict, seconds } in stages {
+        match verdict {
+            Verdict::Passed => println!("passed   {name} ({seconds:.0} s)"),
+            Verdict::Failed(why) => println!("FAILED   {name} ({seconds:.0} s): {why}"),
+            Verdict::Skipped(why) => println!("SKIPPED  {name}: {why}"),
+        }
+    }
+    if stages.iter().any(|stage| matches!(stage.verdict, Verdict::Failed(_))) {
+        bail!("not all tests passed");
+    }
+    Ok(())
+}
