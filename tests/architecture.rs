@@ -88,7 +88,6 @@ fn planner_has_no_effects() {
         "SystemTime",
         "Instant",
         "rustix::",
-        "libc::",
         "nix::",
         "crate::sys",
         "crate::runtime",

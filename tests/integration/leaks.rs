@@ -35,7 +35,7 @@ pub fn settle(marker: &str) -> Vec<String> {
 }
 
 /// The harness is a subreaper, as an engine's monitor is: what a runtime orphaned ends as its child.
-fn reap(marker: &str) {
+pub fn reap(marker: &str) {
     for pid in processes(marker).into_iter().filter_map(Pid::from_raw) {
         // Not our child, or not ended: not ours to reap.
         waitpid(Some(pid), WaitOptions::NOHANG).ok();

@@ -13,18 +13,23 @@ mod bundle;
 mod harness;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod host;
+#[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
+mod inside;
 mod leaks;
+mod outside;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod runtime;
 
 mod lifecycle;
+mod mount_options;
+mod mounts;
 
 use std::process::ExitCode;
 
 use harness::Test;
 
 fn tests() -> Vec<Test> {
-    [lifecycle::tests()].into_iter().flatten().collect()
+    [lifecycle::tests(), mount_options::tests(), mounts::tests()].into_iter().flatten().collect()
 }
 
 fn main() -> ExitCode {

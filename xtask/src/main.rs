@@ -5,6 +5,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod arch;
+#[path = "../../tests/integration/bundle.rs"]
+#[expect(dead_code, reason = "the integration tests' bundles, of which the stepper uses some")]
+mod bundle;
 mod demo;
 mod fault;
 mod machine;
@@ -33,6 +36,12 @@ enum Task {
     Vm(vm::Arguments),
     /// Kill the runtime, and apart init, at every system call, and look for what is left.
     Fault(fault::Arguments),
+    /// Run a program under the stepper of `fault`.
+    #[command(hide = true)]
+    Traced {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
+    },
     /// Check that the workspace is right for another architecture, as far as this machine's toolchain allows.
     CheckArch(arch::Arguments),
 }
@@ -43,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Vm(arguments) => return vm::main(&arguments),
         Task::Fault(arguments) => fault::run(&arguments),
+        Task::Traced { words } => fault::traced(&words),
         Task::CheckArch(arguments) => arch::run(&arguments),
     };
     match result {

@@ -32,7 +32,7 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "text|json", default_value = "text")]
     pub log_format: String,
 
-    /// The least that is logged [default: warning in a text file, else error]
+    /// The least that is logged [default: warning on a terminal and in a text file, else error]
     #[arg(long, value_name = "error|warning|debug")]
     pub log_level: Option<LogLevel>,
 
@@ -167,10 +167,12 @@ impl Globals {
             })
     }
 
-    /// Writes what `--trace` asked for.
-    pub fn write_trace(&self) -> anyhow::Result<()> {
-        let (Some(trace), Some(file)) = (&self.trace, &self.trace_file) else { return Ok(()) };
-        Ok(trace.write(file)?)
+    /// Writes what `--trace` asked for. The outcome of the command stays what it was when that cannot be written.
+    pub fn write_trace(&self) {
+        let (Some(trace), Some(file)) = (&self.trace, &self.trace_file) else { return };
+        if let Err(error) = trace.write(file) {
+            log::error!("{:#}", anyhow::Error::new(error));
+        }
     }
 }
 

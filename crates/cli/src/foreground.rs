@@ -6,7 +6,7 @@
 //! Runs in: runtime.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -72,52 +72,56 @@ fn stay(
 ) -> anyhow::Result<ExitStatus> {
     let mut ended = None;
     loop {
-        wait(signals.as_fd(), init.pidfd(), ended.is_some(), terminal.as_ref()).context("poll")?;
-        while let Some(info) = signals.read_signal().context("read a signal")? {
-            let interrupts = receive(info.ssi_signo, init, ended.is_some(), terminal.as_mut());
-            if let (true, Some(status)) = (interrupts, ended) {
-                return Ok(status);
-            }
-        }
-        if let Some(terminal) = &mut terminal {
-            terminal.relay();
-        }
-        if ended.is_none() && is_readable(init.pidfd()) {
+        let ready = wait(signals, init, ended.is_some(), terminal.as_ref()).context("poll")?;
+        if ready.init {
             ended = Some(init.wait()?);
             terminal.iter_mut().for_each(Terminal::finish);
         }
+        terminal.iter_mut().for_each(Terminal::relay);
         match ended {
             Some(status) if terminal.as_ref().is_none_or(Terminal::is_finished) => {
                 return Ok(status);
             }
             _ => {}
         }
+        while ready.signal
+            && let Some(info) = signals.read_signal().context("read a signal")?
+        {
+            let interrupts = receive(info.ssi_signo, init, ended.is_some(), terminal.as_mut());
+            if let (true, Some(status)) = (interrupts, ended) {
+                return Ok(status);
+            }
+        }
     }
+}
+
+/// What there is to do.
+struct Ready {
+    signal: bool,
+    init: bool,
 }
 
 /// Sleeps until there is something to do.
 fn wait(
-    signals: BorrowedFd<'_>,
-    init: BorrowedFd<'_>,
+    signals: &SignalFd,
+    init: &InitProcess,
     ended: bool,
     terminal: Option<&Terminal>,
-) -> io::Result<()> {
-    let mut fds = vec![PollFd::from_borrowed_fd(signals, PollFlags::IN)];
-    if !ended {
-        fds.push(PollFd::from_borrowed_fd(init, PollFlags::IN));
-    }
+) -> io::Result<Ready> {
+    let pidfd = init.pidfd();
+    let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     if let Some(terminal) = terminal {
         terminal.watch(&mut fds);
     }
-    match poll(&mut fds, None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
+    if !ended {
+        fds.push(PollFd::from_borrowed_fd(pidfd, PollFlags::IN));
     }
-}
-
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    poll(&mut fds, Some(&rustix::event::Timespec::default())).is_ok_and(|ready| ready > 0)
+    match poll(&mut fds, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+    Ok(Ready { signal: is_ready(fds.first()), init: !ended && is_ready(fds.last()) })
 }
 
 /// Does what one signal asks for. `true`: it would have ended a process that no longer is.

@@ -21,6 +21,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use args::{GlobalArgs, Globals};
 use argv::CommandLine;
 use clap::ArgMatches;
@@ -51,12 +52,15 @@ fn dispatch(globals: &GlobalArgs, line: &CommandLine) -> anyhow::Result<ExitCode
     if globals.version {
         return commands::version::print();
     }
+    if globals.help {
+        return help(None);
+    }
     match invocation? {
         Invocation::Help(topic) => help(topic.as_deref()),
         Invocation::Command(entry, mut matches) => {
             let globals = Globals::resolve(globals)?;
             let outcome = entry.run(&mut matches, &globals);
-            globals.write_trace()?;
+            globals.write_trace();
             outcome
         }
     }
@@ -80,7 +84,8 @@ fn invocation(line: &CommandLine) -> anyhow::Result<Invocation> {
         return Ok(Invocation::Help(Some(name.clone())));
     }
     let matches = entry.parse(line)?;
-    fds::check_preserved(&matches)?;
+    fds::check_preserved(&matches)
+        .with_context(|| format!("{PROGRAM} {} failed", name.display()))?;
     Ok(Invocation::Command(entry, matches))
 }
 
@@ -90,10 +95,10 @@ fn find(name: &OsStr) -> Option<&'static Entry> {
 
 fn help(topic: Option<&OsStr>) -> anyhow::Result<ExitCode> {
     let text = match topic {
-        None => command_tree().render_long_help(),
+        None => command_tree().render_help(),
         Some(name) => {
             let entry = find(name).ok_or_else(|| UsageError::unknown_command(name))?;
-            entry.command().render_long_help()
+            entry.command().render_help()
         }
     };
     print(text.to_string().as_bytes())?;

@@ -2,8 +2,8 @@
 //!
 //! A line looks as logrus prints it for runc. containerd takes the last JSON object of level `error` and wants its time
 //! in RFC 3339; Podman reads the whole file as *one* JSON object. So a failed command leaves exactly one line, and
-//! warnings are written only where a human reads (a text file) or has asked for them: stderr often is the container's own,
-//! and success is silent there.
+//! warnings are written only where a human reads (a terminal, a text file) or has asked for them: another stderr often is
+//! the container's own, and success is silent there.
 //!
 //! Runs in: runtime.
 
@@ -49,19 +49,23 @@ pub fn open(args: &GlobalArgs) -> anyhow::Result<()> {
         open.with_context(|| format!("open {}", path.display()))
     });
     let file = file.transpose()?;
-    let level = if args.debug { Some(LogLevel::Debug) } else { args.log_level };
-    let level = level.unwrap_or_else(|| default_level(is_json, file.is_some()));
     let format = match file {
         _ if is_json => Format::Json,
         None => stderr_format(),
         Some(_) => Format::Text,
     };
+    let level = if args.debug { Some(LogLevel::Debug) } else { args.log_level };
+    let level = level.unwrap_or_else(|| default_level(format, file.is_some()));
     install(Sink { format, file }, filter(level));
     Ok(())
 }
 
-fn default_level(is_json: bool, to_file: bool) -> LogLevel {
-    if to_file && !is_json { LogLevel::Warning } else { LogLevel::Error }
+fn default_level(format: Format, to_file: bool) -> LogLevel {
+    match format {
+        Format::Text if to_file => LogLevel::Warning,
+        Format::Plain => LogLevel::Warning,
+        Format::Text | Format::Json => LogLevel::Error,
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -206,8 +210,9 @@ mod tests {
 
     #[test]
     fn warnings_are_not_logged_by_default_where_programs_read() {
-        assert_eq!(default_level(true, true), LogLevel::Error);
-        assert_eq!(default_level(false, false), LogLevel::Error);
-        assert_eq!(default_level(false, true), LogLevel::Warning);
+        assert_eq!(default_level(Format::Json, true), LogLevel::Error);
+        assert_eq!(default_level(Format::Text, false), LogLevel::Error);
+        assert_eq!(default_level(Format::Text, true), LogLevel::Warning);
+        assert_eq!(default_level(Format::Plain, false), LogLevel::Warning);
     }
 }

@@ -10,7 +10,7 @@ use crate::usage::UsageError;
 
 /// Reports what has made the command fail. All of runc's own errors exit with 1.
 pub fn failure(error: &anyhow::Error) -> ExitCode {
-    let text = format!("{error:#}");
+    let text = in_gos_words(format!("{error:#}"));
     log::ensure_open();
     ::log::error!("{text}");
     if !log::is_stderr() {
@@ -27,4 +27,40 @@ pub fn failure(error: &anyhow::Error) -> ExitCode {
 pub fn note(text: &str) {
     // Where stderr is gone there is nobody to tell.
     drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// The kernel's errors as Go spells them, without a number: `permission denied` is what callers look for.
+fn in_gos_words(mut text: String) -> String {
+    const MARK: &str = " (os error ";
+    while let Some((before, after)) = text.split_once(MARK)
+        && let Some((number, rest)) = after.split_once(')')
+        && let Ok(number) = number.parse()
+    {
+        let kernels = io::Error::from_raw_os_error(number).to_string();
+        let kernels = kernels.split_once(MARK).map_or("", |(name, _)| name);
+        let Some(before) = before.strip_suffix(kernels) else { break };
+        text = format!("{before}{}{rest}", kernels.to_ascii_lowercase());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_error_is_spelt_as_go_spells_it() {
+        let text = "open /x: No such file or directory (os error 2); then Input/output error (os error 5).";
+        assert_eq!(
+            in_gos_words(text.into()),
+            "open /x: no such file or directory; then input/output error."
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_kernel_error_is_kept() {
+        for text in ["plain", "odd (os error 2)", "odd (os error x)", "odd (os error 2"] {
+            assert_eq!(in_gos_words(text.into()), text);
+        }
+    }
 }

@@ -290,3 +290,120 @@ fn receive_fd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
         _ => None,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+    use rustix::net::{SocketFlags, SocketType, sendmsg, socketpair};
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use rustix::pty::{openpt, unlockpt};
+
+    use super::*;
+
+    fn pty() -> (OwnedFd, OwnedFd) {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+        fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+        (master, slave)
+    }
+
+    /// Without a host's terminal: stdin of a test is not ours.
+    fn terminal() -> Terminal {
+        let (master, slave) = pty();
+        let host = HostTerminal { modes: None, is_raw: false };
+        let (input, output) = (Stream::default(), Stream::default());
+        Terminal { master, slave: Some(slave), host, input, output }
+    }
+
+    #[test]
+    fn stream_keeps_what_a_full_pipe_does_not_take() {
+        let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+        let bytes: Vec<u8> = (0..200_000).map(|index: u32| index.to_le_bytes()[0]).collect();
+        let mut stream = Stream { pending: bytes.clone(), ..Stream::default() };
+        let mut received = Vec::new();
+        while received.len() < bytes.len() {
+            stream.empty_into(writer.as_fd());
+            let mut other = Stream::default();
+            other.fill(reader.as_fd());
+            received.extend(other.pending);
+        }
+        assert!(stream.pending.is_empty());
+        assert_eq!(received, bytes);
+    }
+
+    #[test]
+    fn stream_to_a_closed_pipe_is_thrown_away() {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        drop(reader);
+        let mut stream = Stream { pending: vec![1], ..Stream::default() };
+        stream.empty_into(writer.as_fd());
+        assert!(stream.pending.is_empty());
+    }
+
+    #[test]
+    fn output_is_over_when_the_pty_is_closed_and_not_before() {
+        let mut terminal = terminal();
+        write(terminal.slave.as_ref().unwrap(), b"last").unwrap();
+        assert_eq!(terminal.output.fill(terminal.master.as_fd()), Filled::Something);
+        assert_eq!(terminal.output.pending, b"last");
+        assert_eq!(terminal.output.fill(terminal.master.as_fd()), Filled::Nothing);
+        assert!(!terminal.output.is_ended);
+        terminal.finish();
+        terminal.output.fill(terminal.master.as_fd());
+        assert!(terminal.output.is_ended);
+    }
+
+    #[test]
+    fn output_of_init_is_there_after_its_end() {
+        let mut terminal = terminal();
+        write(terminal.slave.as_ref().unwrap(), b"last").unwrap();
+        terminal.finish();
+        terminal.output.fill(terminal.master.as_fd());
+        assert_eq!(terminal.output.pending, b"last");
+        assert!(!terminal.is_finished());
+    }
+
+    #[test]
+    fn end_of_stdin_is_typed_as_the_end_of_file_character() {
+        for (last, typed) in [(None, vec![4]), (Some(b'\n'), vec![4]), (Some(b'x'), vec![4, 4])] {
+            let mut terminal = terminal();
+            terminal.input.last = last;
+            terminal.end_input();
+            assert_eq!(terminal.input.pending, typed, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn newline_stays_alone_only_when_told() {
+        for (alone, expected) in [(false, b"a\r\n".as_slice()), (true, b"a\n")] {
+            let mut terminal = terminal();
+            if alone {
+                leave_newlines_alone(&terminal.master).unwrap();
+            }
+            write(terminal.slave.as_ref().unwrap(), b"a\n").unwrap();
+            terminal.output.fill(terminal.master.as_fd());
+            assert_eq!(terminal.output.pending, expected);
+        }
+    }
+
+    #[test]
+    fn fd_is_received_once_it_was_sent() {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        assert!(receive_fd(ours.as_fd()).unwrap().is_none());
+        let (master, _slave) = pty();
+        let fds = [master.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        let name = [io::IoSlice::new(b"/dev/pts/0")];
+        sendmsg(&theirs, &name, &mut control, SendFlags::empty()).unwrap();
+        let received = receive_fd(ours.as_fd()).unwrap().unwrap();
+        assert!(isatty(received));
+        drop(theirs);
+        assert!(receive_fd(ours.as_fd()).unwrap().is_none());
+    }
+}

@@ -41,6 +41,9 @@ pub fn keyring(name: &CStr) -> Done {
     let mut buffer = [0; 256];
     let description = process::describe_key(keyring, &mut buffer).at(Stage::Op)?;
     let permissions = key_permissions(description).ok_or(Errno::EPROTO).at(Stage::Op)?;
+    if permissions & KEY_USR_SEARCH != 0 {
+        return Ok(());
+    }
     process::set_key_permissions(keyring, permissions | KEY_USR_SEARCH).at(Stage::Op)
 }
 
@@ -63,12 +66,12 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
     // While we wait, others may look at us: nothing unneeded is open, and no procfs without masks.
     init.procfs = None;
     sys::close_dropped();
-    report::send(&Frame::Reached(point)).at(Stage::Wait)?;
-    receive_go(init)?;
+    // Before the report: the runtime may end as soon as it has let us go. Until then the end of the socket tells us.
     if point == Point::Ready && init.dies_with_runtime {
         process::prctl(PR_SET_PDEATHSIG, 0, 0).at(Stage::Wait)?;
     }
-    Ok(())
+    report::send(&Frame::Reached(point)).at(Stage::Wait)?;
+    receive_go(init)
 }
 
 fn receive_go(init: &mut Init) -> Done {

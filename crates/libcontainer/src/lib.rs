@@ -21,6 +21,8 @@ pub mod container;
 mod error;
 mod hooks;
 pub mod host;
+#[cfg(feature = "oci-spec")]
+mod oci_spec;
 pub mod plan;
 mod runtime;
 pub mod signal;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Undo};
-use super::{Container, CreateOptions, InitProcess, hook_state};
+use super::{Console, Container, CreateOptions, InitProcess, hook_state};
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::host::Facts;
@@ -68,6 +68,7 @@ fn create(
     let id = ContainerId::new(&options.id)?;
     let (bundle, facts, plan) = prepare(options, start_at_once)?;
     refuse_unsupported(&plan)?;
+    check_console(plan.terminal, options.console.as_ref())?;
     let handles = Handles::open(&plan, options)?;
     // --- nothing on the machine has changed so far ---
 
@@ -159,6 +160,18 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
 /// What hooks get that have no environment of their own.
 pub(super) fn environment(options: &CreateOptions) -> Vec<std::ffi::OsString> {
     options.hook_environment.clone().unwrap_or_else(own_environment)
+}
+
+/// In the words of runc. A connected socket is for whoever shows a terminal should there be one.
+fn check_console(has_terminal: bool, console: Option<&Console>) -> Result<(), Error> {
+    let problem = match (has_terminal, console) {
+        (true, None) => "cannot allocate tty if corten will detach without setting console socket",
+        (false, Some(Console::Socket(_))) => {
+            "cannot use console socket if corten will not detach or allocate tty"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Argument { flag: "--console-socket", problem: problem.into() })
 }
 
 fn refuse_unsupported(plan: &Plan) -> Result<(), Error> {

@@ -106,11 +106,13 @@ impl InitProcess {
     /// Waits until init has ended, and reaps it.
     ///
     /// # Errors
-    /// ECHILD: it is not a child of this process, or the caller's own `wait` has reaped it.
+    /// ECHILD: it is not a child of this process; or, before Linux 6.15, the caller's own `wait` has reaped it.
     pub fn wait(&self) -> Result<ExitStatus, Error> {
-        crate::sys::wait::wait(self.pidfd()).map_err(|source| Error::Os {
-            call: format!("wait for init (pid {})", self.pid),
-            source,
+        crate::sys::wait::wait(self.pidfd()).or_else(|source| {
+            // Reaped by another wait of the caller's, or by the kernel because the caller ignores SIGCHLD.
+            let status = crate::sys::pidfd::status_of_reaped(self.pidfd());
+            let call = || format!("wait for init (pid {})", self.pid);
+            status.ok_or_else(|| Error::Os { call: call(), source })
         })
     }
 }

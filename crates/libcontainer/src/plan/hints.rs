@@ -5,6 +5,7 @@
 //!
 //! Runs in: any process.
 
+use corten_plan::op::mount_flags::SOURCE_IS_PROC;
 use corten_plan::{Failure, Op, Stage};
 
 use super::describe::{first, step, text};
@@ -27,22 +28,24 @@ pub(super) fn message(op: &Op<'_>, failure: &Failure<'_>) -> String {
     if let Some(hint) = hint {
         parts.extend((failure.errno != 0).then(|| errno::name(failure.errno)));
         parts.push(hint);
-        parts.extend(detail(failure).map(|detail| format!("({detail})")));
-        join_last(&mut parts);
+        let detail = kernel_message(op, failure).map(|message| format!(" ({message})"));
+        if let (Some(detail), Some(hint)) = (detail, parts.last_mut()) {
+            hint.push_str(&detail);
+        }
     } else {
         parts.extend(reason(failure));
     }
     parts.join(": ")
 }
 
-/// The kernel's own words belong to the hint.
-fn join_last(parts: &mut Vec<String>) {
-    if let Some(last) = parts.pop_if(|last| last.starts_with('('))
-        && let Some(hint) = parts.last_mut()
-    {
-        hint.push(' ');
-        hint.push_str(&last);
+/// What init adds; of an option the plan has, only what the kernel says of it.
+fn kernel_message(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
+    let detail = detail(failure)?;
+    if failure.stage != Stage::Option {
+        return Some(detail);
     }
+    let rest = detail.strip_prefix(option(op, failure).as_str())?;
+    rest.strip_prefix(": ").map(str::to_owned)
 }
 
 /// The errno by name and in words, and what init has to add.
@@ -65,30 +68,23 @@ fn detail(failure: &Failure<'_>) -> Option<String> {
 /// `exec: "sh": executable file not found in $PATH` and its siblings, as Go's os/exec says it.
 fn program(name: &str, failure: &Failure<'_>) -> String {
     let detail = detail(failure);
-    let why = match (failure.stage, failure.errno) {
+    // An executable of that name without the permission: the words about permissions are not used, for Docker takes them
+    // as another exit code than runc's.
+    let not_found = detail.as_ref().map(|found| format!(" ({found} cannot be executed)"));
+    let (why, detail) = match (failure.stage, failure.errno) {
         (Stage::NotInPath, _) => {
-            return format!("exec: {name:?}: executable file not found in $PATH");
+            let not_found = not_found.unwrap_or_default();
+            (format!("executable file not found in $PATH{not_found}"), None)
         }
-        (Stage::Interpreter, _) => {
-            let line = detail.unwrap_or_default();
-            // The file itself is there: the kernel's ENOENT is about its first line.
-            let text = format!("no such file or directory: its interpreter {line:?} is missing");
-            let text = if line.ends_with('\r') || line.ends_with("\\r") {
-                format!("{text} (its lines end with CR LF)")
-            } else {
-                text
-            };
-            return format!("exec: {name:?}: {text}");
+        // The file itself is there: the error is about its first line, or its dynamic linker.
+        (Stage::Interpreter, number) => {
+            (format!("{}: its interpreter", errno::words(number)), detail)
         }
-        (_, libc::ENOEXEC) => {
-            "exec format error: neither a program for this architecture nor a script with #!".into()
-        }
-        (_, 0) => String::new(),
-        (_, number) => errno::words(number),
+        (_, 0) => (failure.stage.text().to_owned(), detail),
+        (_, number) => (errno::words(number), detail),
     };
-    let parts = [Some(why).filter(|why| !why.is_empty()), detail];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("exec: {name:?}: {}", parts.join(": "))
+    let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+    format!("exec: {name:?}: {why}{detail}")
 }
 
 /// runc's words: `exit status 1`, `hook ran past specified timeout of 1.0s`.
@@ -119,24 +115,26 @@ fn of_mount(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
         Op::MountFs { fstype, target, .. } | Op::MountData { fstype, target, .. } => {
             (text(fstype), text(target))
         }
-        Op::MountBind { source, target, .. } => {
-            return of_bind(&text(source), &text(target), failure);
+        Op::MountBind { source, target, flags, .. } => {
+            return of_bind(&text(source), &text(target), flags, failure);
         }
         _ => return None,
     };
     Some(match (failure.stage, failure.errno) {
-        (Stage::FsOpen | Stage::Op, libc::ENODEV) => {
+        (Stage::FsOpen | Stage::FsMount, libc::ENODEV) => {
             format!("this kernel has no file system {fstype:?}, or its module is not loaded")
         }
         (Stage::Option, number) => {
-            let option = option(op, failure.item);
+            let option = option(op, failure);
             let verdict = if number == libc::EPERM { "permitted for" } else { "understood by" };
             format!("option {option:?} is not {verdict} {fstype}")
         }
-        (Stage::Verify, _) => format!(
-            "filesystem {fstype:?} must be mounted on ordinary directory, which {target} is not"
-        ),
-        (Stage::FsCreate | Stage::Op, libc::EPERM | libc::EBUSY) => {
+        (Stage::Verify, libc::EPERM) => inside_proc(&target),
+        (Stage::Verify, libc::ENOTDIR) => ordinary_directory(&fstype),
+        (Stage::Target, libc::ELOOP) if matches!(fstype.as_str(), "proc" | "sysfs") => {
+            ordinary_directory(&fstype)
+        }
+        (Stage::FsCreate, libc::EPERM | libc::EBUSY) => {
             format!("the kernel permits no new {fstype} here")
         }
         (Stage::Target | Stage::Create, _) => return of_target(&target, failure),
@@ -144,7 +142,17 @@ fn of_mount(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
     })
 }
 
-fn of_bind(source: &str, target: &str, failure: &Failure<'_>) -> Option<String> {
+/// runc's words.
+fn inside_proc(target: &str) -> String {
+    format!("{target:?} cannot be mounted because it is inside /proc")
+}
+
+/// runc's words.
+fn ordinary_directory(fstype: &str) -> String {
+    format!("filesystem {fstype:?} must be mounted on ordinary directory")
+}
+
+fn of_bind(source: &str, target: &str, flags: u32, failure: &Failure<'_>) -> Option<String> {
     Some(match (failure.stage, failure.errno) {
         (Stage::Source | Stage::Clone, libc::ENOENT) => {
             format!("no such file or directory: the source {source}")
@@ -153,13 +161,15 @@ fn of_bind(source: &str, target: &str, failure: &Failure<'_>) -> Option<String> 
             format!("the source {source} is on an unbindable mount, or on one with locked children")
         }
         (Stage::Attr, libc::EPERM) => "cannot clear locked flags of the source's mount".to_owned(),
-        (Stage::Verify, _) => {
-            format!("{source} cannot be mounted on {target}: it is not of type proc")
+        (Stage::Verify, _) if flags & SOURCE_IS_PROC != 0 => {
+            format!("{target:?} cannot be mounted because it is not of type proc")
         }
+        (Stage::Verify, _) => inside_proc(target),
         (Stage::Attach, libc::ENOTDIR) => {
-            format!(
-                "not a directory: one of {source} and {target} is a directory, the other is not"
-            )
+            format!("not a directory: {target}, where the directory {source} is to be mounted")
+        }
+        (Stage::Attach, libc::EISDIR) => {
+            format!("is a directory: {target}, where the file {source} is to be mounted")
         }
         (Stage::Target | Stage::Create, _) => return of_target(target, failure),
         _ => return None,
@@ -176,15 +186,13 @@ fn of_target(target: &str, failure: &Failure<'_>) -> Option<String> {
     })
 }
 
-/// The option that failed, from the plan: init sends its place.
-fn option(op: &Op<'_>, item: u16) -> String {
-    match *op {
-        Op::MountFs { options, .. } => {
-            options.iter().nth(item.into()).map(text).unwrap_or_else(|| "source".into())
-        }
-        Op::MountData { data, .. } => text(data),
-        _ => String::new(),
-    }
+/// The option that failed: from the plan, or, where it is none of the list (the source), as init says it.
+fn option(op: &Op<'_>, failure: &Failure<'_>) -> String {
+    let from_plan = match *op {
+        Op::MountFs { options, .. } => options.iter().nth(failure.item.into()).map(text),
+        _ => None,
+    };
+    from_plan.or_else(|| detail(failure)).unwrap_or_default()
 }
 
 fn of_root(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {

@@ -22,6 +22,8 @@ mod process;
 mod rootfs;
 mod steps;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 mod types;
 mod unsupported;
 mod words;

@@ -311,3 +311,123 @@ fn attr_of(flags: u64) -> u64 {
         _ => MOUNT_ATTR_STRICTATIME,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::words::{
+        MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
+        MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME, MS_RDONLY,
+    };
+    use super::{BindAttr, Options, REPLACED, word};
+
+    /// config.md of runtime-spec 1.3, "Linux mount options".
+    const SPECIFIED: &str = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev \
+        nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev \
+        rdiratime relatime remount rexec rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro \
+        rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave \
+        strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap rnodev";
+
+    fn bind(words: &[&str]) -> BindAttr {
+        Options::parse(words).bind_attr()
+    }
+
+    #[test]
+    fn word_every_one_of_the_specification_is_known() {
+        for option in SPECIFIED.split_ascii_whitespace() {
+            assert!(word(option).is_some(), "{option}");
+        }
+        for option in ["", "acl", "size=1m", "RO", "ro ", "context=x"] {
+            assert_eq!(word(option), None, "{option:?}");
+        }
+    }
+
+    #[test]
+    fn parse_later_words_undo_earlier_ones() {
+        let words = ["ro", "rw", "suid", "nosuid"];
+        let options = Options::parse(&words);
+        assert_eq!(options.attr(), MOUNT_ATTR_NOSUID);
+        assert_eq!(options.cleared, MS_RDONLY);
+    }
+
+    #[test]
+    fn attr_of_access_times_as_the_kernel_chooses() {
+        for (words, expected) in [
+            (&["relatime"][..], 0),
+            (&["noatime"], MOUNT_ATTR_NOATIME),
+            (&["noatime", "strictatime"], MOUNT_ATTR_STRICTATIME),
+            (&["strictatime", "noatime"], MOUNT_ATTR_STRICTATIME),
+            (&["noatime", "relatime"], MOUNT_ATTR_NOATIME),
+            (&["noatime", "atime"], 0),
+            (&["nodiratime"], MOUNT_ATTR_NODIRATIME),
+        ] {
+            assert_eq!(Options::parse(words).attr(), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn bind_attr_without_flag_words_leaves_the_source_s() {
+        for words in [&["bind"][..], &["rbind", "rslave"], &["bind", "defaults"], &["rbind", "rro"]]
+        {
+            assert_eq!(bind(words), BindAttr::default(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn bind_attr_with_a_flag_word_means_exactly_these() {
+        let attr = bind(&["bind", "ro", "noexec"]);
+        assert_eq!(attr.set, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC);
+        assert_eq!(attr.clear, REPLACED & !attr.set);
+        assert_eq!(attr.must_clear, 0);
+        let attr = bind(&["bind", "rw", "dev"]);
+        assert_eq!((attr.set, attr.clear), (0, REPLACED));
+        assert_eq!(attr.must_clear, 0b101);
+    }
+
+    #[test]
+    fn bind_attr_access_times_change_only_by_name() {
+        let atime = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+        assert_eq!(bind(&["bind", "ro"]).clear & atime, 0);
+        assert_eq!(bind(&["bind", "relatime"]).clear & atime, atime);
+        assert_eq!(bind(&["bind", "noatime", "nodiratime"]).clear & atime, MOUNT_ATTR__ATIME);
+        assert_eq!(bind(&["bind", "atime"]).must_clear, MOUNT_ATTR__ATIME);
+        assert_eq!(bind(&["bind", "diratime"]).must_clear, MOUNT_ATTR_NODIRATIME);
+        assert_eq!(bind(&["bind", "norelatime"]).clear & atime, 0);
+    }
+
+    #[test]
+    fn recursive_access_times_replace_each_other() {
+        let options = Options::parse(&["rnoatime", "rstrictatime", "rro"]);
+        assert_eq!(options.recursive_set, MOUNT_ATTR_STRICTATIME | MOUNT_ATTR_RDONLY);
+        assert_eq!(options.recursive_clear, MOUNT_ATTR__ATIME);
+        let options = Options::parse(&["rnoatime", "rrelatime"]);
+        assert_eq!((options.recursive_set, options.recursive_clear), (0, MOUNT_ATTR__ATIME));
+    }
+
+    #[test]
+    fn pairs_are_split_as_the_kernel_splits() {
+        let options = Options::parse(&["a=1,b", ",c=,=d,", "e=f=g"]);
+        assert_eq!(options.pairs().collect::<Vec<_>>(), ["a=1", "b", "c=", "e=f=g"]);
+        assert!(options.has_key("b") && options.has_key("c") && !options.has_key("d"));
+    }
+
+    proptest! {
+        /// The rules of `mount_setattr(2)`, whatever the words are.
+        #[test]
+        fn attributes_of_any_words_are_what_the_kernel_takes(
+            words in prop::collection::vec(prop::sample::select(SPECIFIED.split_ascii_whitespace().collect::<Vec<_>>()), 0..10)
+        ) {
+            let options = Options::parse(&words);
+            let BindAttr { set, clear, must_clear } = options.bind_attr();
+            for (set, clear) in [(set, clear), (set, must_clear), (options.recursive_set, options.recursive_clear)] {
+                let atime = clear & MOUNT_ATTR__ATIME;
+                prop_assert!(atime == 0 || atime == MOUNT_ATTR__ATIME, "{:?}", words);
+                prop_assert!(set & MOUNT_ATTR__ATIME == 0 || atime != 0, "{:?}", words);
+                prop_assert!(set & MOUNT_ATTR__ATIME != MOUNT_ATTR__ATIME, "{:?}", words);
+            }
+            prop_assert_eq!(must_clear & !clear, 0);
+            prop_assert!(options.attr() & MOUNT_ATTR__ATIME != MOUNT_ATTR__ATIME);
+        }
+    }
+}

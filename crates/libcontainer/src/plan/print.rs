@@ -41,20 +41,25 @@ pub fn text(plan: &Plan) -> String {
             put(&mut out, format_args!("  [{}]", line.pointer));
         }
         out.push('\n');
-        let (_, _, details) = line.op.unwrap_or_default();
-        let is_long = |value: &Json| {
-            value.is_array() || value.as_str().is_some_and(|text| text.contains(' '))
-        };
-        let (long, short): (Vec<_>, Vec<_>) =
-            details.into_iter().partition(|(_, value)| is_long(value));
-        let short = short.into_iter().map(|(name, value)| format!("{name}={}", plain(&value)));
-        let short = short.collect::<Vec<_>>().join(" ");
-        let long = long.into_iter().map(|(name, value)| format!("{name}={}", plain(&value)));
-        for detail in [short].into_iter().filter(|short| !short.is_empty()).chain(long) {
-            put(&mut out, format_args!("               {detail}\n"));
+        if let Some((_, _, details)) = line.op {
+            put_details(&mut out, details);
         }
     }
     out
+}
+
+/// Short values share a line, lists and sets have one each.
+fn put_details(out: &mut String, details: Map<String, Json>) {
+    let is_long =
+        |value: &Json| value.is_array() || value.as_str().is_some_and(|text| text.contains(' '));
+    let (long, short): (Vec<_>, Vec<_>) =
+        details.into_iter().partition(|(_, value)| is_long(value));
+    let show = |(name, value): (String, Json)| format!("{name}={}", plain(&value));
+    let short = short.into_iter().map(show).collect::<Vec<_>>().join(" ");
+    let long = long.into_iter().map(show);
+    for detail in [short].into_iter().chain(long).filter(|detail| !detail.is_empty()) {
+        put(out, format_args!("               {detail}\n"));
+    }
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -219,9 +224,20 @@ fn unsigned(op: &Op<'_>, name: &str, number: u64) -> Json {
         "ms_flags" => join(MS, number).into(),
         "kind" => join(CLONE, number).into(),
         "flags" if mount_op => join(MOUNT_OP, number).into(),
-        "mode" => format!("{number:04o}").into(),
+        "mode" => mode(number).into(),
         _ => number.into(),
     }
+}
+
+/// `S_IFCHR|0666`.
+fn mode(mode: u64) -> String {
+    let kind = match mode >> 12 {
+        1 => "S_IFIFO|",
+        2 => "S_IFCHR|",
+        6 => "S_IFBLK|",
+        _ => "",
+    };
+    format!("{kind}{:04o}", mode & 0o7777)
 }
 
 fn string(text: &CStr) -> String {

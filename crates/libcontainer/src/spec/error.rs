@@ -22,12 +22,30 @@ impl SpecError {
 
 impl fmt::Display for SpecError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.pointer.is_empty() {
-            to.write_str(&self.problem)
-        } else {
-            write!(to, "{}: {}", self.pointer, self.problem)
+        // Keys are anything: none of them begins a new line of a log.
+        for character in self.pointer.chars() {
+            if character.is_control() {
+                write!(to, "{}", character.escape_debug())?;
+            } else {
+                write!(to, "{character}")?;
+            }
         }
+        if !self.pointer.is_empty() {
+            to.write_str(": ")?;
+        }
+        to.write_str(&self.problem)
     }
 }
 
 impl std::error::Error for SpecError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_of_odd_pointer_stays_on_one_line() {
+        assert_eq!(SpecError::new("/a\nb", "is odd").to_string(), "/a\\nb: is odd");
+        assert_eq!(SpecError::new("", "is odd").to_string(), "is odd");
+    }
+}

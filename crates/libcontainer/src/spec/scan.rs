@@ -142,7 +142,9 @@ impl<'a> Walk<'a> {
 
     fn key(&mut self) -> Result<(), Stop> {
         if self.next_token() != Some(b'"') {
-            return Err(Stop::NotJson);
+            // The last key is that of the member before.
+            let searching = self.target.is_some();
+            return Err(if searching { Stop::At(self.parent_pointer()) } else { Stop::NotJson });
         }
         let span = match self.string() {
             Err(Stop::Problem(SpecError { problem, .. })) => {

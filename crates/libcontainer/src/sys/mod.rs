@@ -7,6 +7,8 @@
 #![expect(unsafe_code, reason = "this is where system calls are made")]
 
 pub mod bpf;
+#[cfg(test)]
+pub mod confine;
 pub mod namespace;
 pub mod pidfd;
 pub mod program;

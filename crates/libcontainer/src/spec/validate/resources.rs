@@ -97,6 +97,9 @@ fn check_block_io(io: &LinuxBlockIo) -> Check {
         check_device_number(&pointer, device.major, device.minor)?;
         weight(device.weight, format!("{pointer}/weight"))?;
         weight(device.leaf_weight, format!("{pointer}/leafWeight"))?;
+        if device.weight.is_none() && device.leaf_weight.is_none() {
+            return fail(pointer, "has neither weight nor leafWeight");
+        }
     }
     for (property, devices) in [
         ("throttleReadBpsDevice", &io.throttle_read_bps_device),

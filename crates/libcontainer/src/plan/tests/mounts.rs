@@ -1,0 +1,214 @@
+//! Mounts, devices and protected paths as steps.
+
+use serde_json::{Value, json};
+
+use super::{bundle, facts, planned, refused, request, steps_of};
+use crate::plan::plan;
+
+/// The one step of a mount.
+fn step(mount: Value) -> String {
+    let steps = steps_of(&planned(json!({ "mounts": [mount] })).init, "/mounts/0");
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    steps[0].clone()
+}
+
+fn problem(mount: Value) -> String {
+    refused(json!({ "mounts": [mount] })).1
+}
+
+#[test]
+fn mount_tmpfs_options_go_to_attributes_and_file_system() {
+    let step = step(json!({
+        "destination": "/t", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "noexec", "sync", "size=1m,nr_inodes=5", "rslave", "private"],
+    }));
+    assert!(step.contains(r#"options: ["sync", "size=1m", "nr_inodes=5"]"#), "{step}");
+    assert!(step.contains("attr: 10, "), "{step}");
+    assert!(
+        step.contains(&format!("propagation: [{}, {}]", (1 << 19) | (1 << 14), 1 << 18)),
+        "{step}"
+    );
+    assert!(step.contains("flags: 8, "), "mode of the target: {step}");
+}
+
+#[test]
+fn mount_tmpfs_readonly_waits_until_it_is_filled() {
+    for (mount, waits) in [
+        (json!({ "destination": "/t", "type": "tmpfs", "options": ["ro"] }), true),
+        (json!({ "destination": "/dev", "type": "devtmpfs", "options": ["ro"] }), true),
+        (json!({ "destination": "/x", "type": "ext4", "options": ["ro"] }), false),
+        (json!({ "destination": "/dev", "source": "/dev", "options": ["bind", "ro"] }), false),
+    ] {
+        let steps = steps_of(&planned(json!({ "mounts": [mount] })).init, "/mounts/0");
+        let is_writable = steps[0].contains("attr: 0") && !steps[0].contains("\"ro\"");
+        assert_eq!((steps.len() == 2, is_writable), (waits, waits), "{steps:?}");
+        assert_eq!(steps.last().unwrap().contains("MountAttr"), waits);
+    }
+}
+
+#[test]
+fn mount_proc_takes_no_symbolic_links_and_covers_proc() {
+    let step = step(json!({ "destination": "/proc", "type": "proc", "source": "proc" }));
+    assert!(step.contains("flags: 5, "), "{step}");
+    let sysfs = self::step(json!({ "destination": "/sys", "type": "sysfs" }));
+    assert!(sysfs.contains("flags: 1, ") && sysfs.contains("source: None"), "{sysfs}");
+}
+
+#[test]
+fn mount_below_proc_only_what_is_replaceable() {
+    let bind = |destination: &str| json!({ "destination": destination, "source": "/x", "options": ["bind"] });
+    for allowed in ["/proc/cpuinfo", "/proc/./meminfo", "/proc/sys/crypto/fips_enabled"] {
+        assert!(step(bind(allowed)).contains("flags: 4 "), "{allowed}");
+    }
+    for refused in ["/proc/self/attr", "/proc/sys", "/proc/cpuinfo/x", "/a/../proc/1"] {
+        assert!(problem(bind(refused)).contains("because it is inside /proc"), "{refused}");
+    }
+    assert!(step(bind("/proc")).contains("flags: 68 "), "the source must be a procfs");
+    assert!(step(bind("/process")).contains("flags: 0 "));
+    let tmpfs = json!({ "destination": "/proc", "type": "tmpfs" });
+    assert_eq!(problem(tmpfs), "\"/proc\" cannot be mounted because it is not of type proc");
+}
+
+#[test]
+fn mount_on_the_root_is_refused() {
+    for destination in ["/", "/..", "/a/..", ".", "//"] {
+        let mount = json!({ "destination": destination, "type": "tmpfs" });
+        assert_eq!(problem(mount), "is on top of the root file system", "{destination}");
+    }
+}
+
+#[test]
+fn mount_bind_source_is_below_the_bundle_unless_absolute() {
+    for (source, expected) in [("data", "/bundle/data"), ("/data", "/data"), ("", "/bundle/")] {
+        let step = step(json!({ "destination": "d", "source": source, "options": ["rbind"] }));
+        assert!(step.contains(&format!("source: {expected:?}")), "{step}");
+        assert!(step.contains("target: \"/d\""), "{step}");
+        assert!(step.contains("flags: 16 "), "{step}");
+    }
+}
+
+#[test]
+fn mount_bind_by_type_alone_is_recursive() {
+    let step = step(json!({ "destination": "/d", "source": "/s", "type": "bind" }));
+    assert!(step.starts_with("MountBind") && step.contains("flags: 16 "), "{step}");
+}
+
+#[test]
+fn mount_bind_with_data_is_refused_as_runc_does() {
+    let mount =
+        json!({ "destination": "/d", "source": "/s", "options": ["bind", "ro", "size=1m"] });
+    let expected = "bind mounts cannot have any filesystem-specific options applied (\"size=1m\")";
+    assert_eq!(problem(mount), expected);
+}
+
+#[test]
+fn mount_without_type_is_refused() {
+    assert!(problem(json!({ "destination": "/d", "source": "/s" })).contains("has no type"));
+}
+
+#[test]
+fn mount_tmpcopyup_is_for_tmpfs_only() {
+    let tmpfs =
+        json!({ "destination": "/t", "type": "tmpfs", "options": ["tmpcopyup", "mode=755"] });
+    assert!(step(tmpfs).contains("flags: 2, "));
+    let ext4 = json!({ "destination": "/t", "type": "ext4", "options": ["tmpcopyup"] });
+    assert!(problem(ext4).contains("only a tmpfs"));
+}
+
+#[test]
+fn mount_with_what_fsconfig_cannot_carry_is_by_mount() {
+    let lowerdir = format!("lowerdir={}", "/layer:".repeat(40));
+    for options in [
+        json!([lowerdir]),
+        json!(["context=\"system_u:object_r:tmp_t:s0:c1,c2\""]),
+        json!(["upperdir=/a\\,b"]),
+        json!(["silent"]),
+        json!(["iversion"]),
+    ] {
+        let mount = json!({ "destination": "/o", "type": "overlay", "options": options });
+        let step = step(mount);
+        assert!(step.starts_with("MountData"), "{step}");
+    }
+    let long = "s".repeat(256);
+    let source = step(json!({ "destination": "/o", "type": "nfs", "source": long }));
+    assert!(source.starts_with("MountData"), "{source}");
+    let short = json!({ "destination": "/o", "type": "nfs", "source": "s".repeat(255) });
+    assert!(step(short).starts_with("MountFs"));
+}
+
+#[test]
+fn mount_remount_is_by_mount_with_all_its_flags() {
+    let step = step(json!({ "destination": "/o", "options": ["remount", "bind", "ro"] }));
+    let flags = (1 << 5) | (1 << 12) | 1;
+    assert!(
+        step.starts_with("MountData") && step.contains(&format!("ms_flags: {flags},")),
+        "{step}"
+    );
+}
+
+#[test]
+fn mount_cgroup_is_cgroup2_with_a_fallback() {
+    let mount = json!([{ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" }]);
+    for (namespaces, fallback) in [
+        (json!([{ "type": "mount" }]), "/sys/fs/cgroup"),
+        (json!([{ "type": "mount" }, { "type": "cgroup" }]), "/sys/fs/cgroup/user.slice/c1"),
+    ] {
+        let plan = planned(json!({ "mounts": mount, "linux": { "namespaces": namespaces } }));
+        let step = &steps_of(&plan.init, "/mounts/0")[0];
+        assert!(step.contains("fstype: \"cgroup2\""), "{step}");
+        assert!(step.contains(&format!("fallback: Some({fallback:?})")), "{step}");
+    }
+}
+
+#[test]
+fn devices_of_the_configuration_replace_the_default_ones() {
+    let plan = planned(json!({ "linux": { "devices": [
+        { "type": "c", "path": "/dev/null", "major": 1, "minor": 3, "fileMode": 0o20_600, "uid": 5 },
+        { "type": "p", "path": "/run/fifo", "major": 7, "minor": 7 },
+        { "type": "b", "path": "/dev/ptmx", "major": 5, "minor": 2 },
+    ] } }));
+    let devices: Vec<String> = plan
+        .init
+        .ops()
+        .filter(|(_, op)| op.name() == "Device")
+        .map(|(_, op)| format!("{op:?}"))
+        .collect();
+    assert_eq!(devices.len(), 5 + 2, "{devices:?}");
+    assert!(devices[5].contains(&format!("mode: {}, major: 1, minor: 3, uid: 5", 0o20_600)));
+    assert!(devices[6].contains(&format!("mode: {}, major: 0, minor: 0", 0o10_666)));
+    assert_eq!(devices.iter().filter(|device| device.contains("\"/dev/null\"")).count(), 1);
+}
+
+#[test]
+fn devices_are_none_on_a_bound_dev() {
+    let bound = |destination: &str| {
+        let mount = json!([{ "destination": destination, "source": "/x", "options": ["rbind"] }]);
+        let plan = planned(json!({ "mounts": mount }));
+        plan.init.ops().filter(|(_, op)| matches!(op.name(), "Device" | "Symlink")).count()
+    };
+    assert_eq!(bound("/dev/"), 0);
+    assert_eq!(bound("/dev/shm"), 12);
+}
+
+#[test]
+fn protected_paths_are_clean_and_masked_once() {
+    let plan = planned(json!({ "linux": {
+        "maskedPaths": ["/proc/kcore", "/proc//kcore/", "/x/../y"],
+        "readonlyPaths": ["/proc/sys"],
+    } }));
+    let steps =
+        [steps_of(&plan.init, "/linux/readonlyPaths"), steps_of(&plan.init, "/linux/maskedPaths")];
+    let expected = [
+        "ReadonlyPath { path: \"/proc/sys\" }",
+        "MaskPath { path: \"/proc/kcore\" }",
+        "MaskPath { path: \"/y\" }",
+    ];
+    assert_eq!(steps.concat(), expected);
+}
+
+#[test]
+fn plan_of_a_hundred_thousand_mounts_is_an_error() {
+    let mount = json!({ "destination": "/t", "type": "tmpfs" });
+    let bundle = bundle(json!({ "mounts": vec![mount; 70_000] }));
+    assert!(plan(&bundle, &facts(), &request()).is_err());
+}

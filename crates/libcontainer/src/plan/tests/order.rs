@@ -1,0 +1,325 @@
+//! The order of init's steps, and how init is started.
+
+use corten_plan::wire::{FLAG_EXPECT_PID1, PlanReader};
+use serde_json::json;
+
+use super::{bundle, facts, names, planned, refused, request};
+use crate::plan::words::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME};
+use crate::plan::{Plan, Request, plan};
+
+#[test]
+fn order_of_a_small_configuration_is_this() {
+    let plan = planned(json!({ "root": { "path": "rootfs", "readonly": true } }));
+    let devices = ["Device"; 6];
+    let links = ["Symlink"; 6];
+    let expected = [
+        &["DieWithRuntime", "Session", "Keyring", "Propagation", "PrivateParent", "Rootfs"][..],
+        &devices,
+        &links,
+        &[
+            "Pivot",
+            "Stdio",
+            "RootAttr",
+            "Umask",
+            "Home",
+            "Cwd",
+            "Credentials",
+            "Cwd",
+            "Find",
+            "Sync",
+        ],
+        &["WaitStart", "CloseFds", "Exec"],
+    ]
+    .concat();
+    assert_eq!(names(&plan), expected);
+    assert_eq!(plan.spawn.clone_flags, CLONE_NEWPID | CLONE_NEWNS);
+    assert!(plan.has_private_pid_namespace());
+}
+
+#[test]
+fn order_of_all_there_is_keeps_every_place() {
+    let plan = planned(json!({
+        "hostname": "h",
+        "domainname": "d",
+        "root": { "path": "rootfs", "readonly": true },
+        "process": {
+            "terminal": true,
+            "cwd": "/w",
+            "noNewPrivileges": true,
+            "rlimits": [
+                { "type": "RLIMIT_NOFILE", "soft": 3, "hard": 3 },
+                { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
+            ],
+            "scheduler": { "policy": "SCHED_BATCH" },
+            "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 7 },
+            "env": ["HOME=/h"],
+        },
+        "mounts": [{ "destination": "/dev", "type": "tmpfs", "options": ["ro"] }],
+        "hooks": {
+            "prestart": [{ "path": "/a" }],
+            "createContainer": [{ "path": "/b" }],
+            "startContainer": [{ "path": "/c" }],
+        },
+        "linux": {
+            "namespaces": [
+                { "type": "pid" }, { "type": "mount" }, { "type": "network" }, { "type": "cgroup" },
+                { "type": "uts" },
+            ],
+            "rootfsPropagation": "shared",
+            "readonlyPaths": ["/proc/sys"],
+            "maskedPaths": ["/proc/kcore"],
+            "sysctl": { "net.ipv4.ip_forward": "1" },
+            "personality": { "domain": "LINUX32" },
+        },
+    }));
+    let mut names = names(&plan);
+    names.retain(|name| !matches!(*name, "Device" | "Symlink"));
+    let expected = [
+        "DieWithRuntime",
+        "Session",
+        "Keyring",
+        "Unshare",
+        "Loopback",
+        "Propagation",
+        "PrivateParent",
+        "Rootfs",
+        "MountFs",
+        "Sync",
+        "Hook",
+        "Directory",
+        "ReadonlyPath",
+        "MaskPath",
+        "Pivot",
+        "RootPropagation",
+        "Terminal",
+        "MountAttr",
+        "RootAttr",
+        "Hostname",
+        "Domainname",
+        "Sysctl",
+        "Umask",
+        "Personality",
+        "Scheduler",
+        "IoPriority",
+        "NoNewPrivileges",
+        "Cwd",
+        "Rlimit",
+        "Rlimit",
+        "Credentials",
+        "Cwd",
+        "Find",
+        "Sync",
+        "WaitStart",
+        "Hook",
+        "CloseFds",
+        "Exec",
+    ];
+    assert_eq!(names, expected);
+    assert!(plan.init.state_at_mounted && plan.init.state_at_ready);
+}
+
+#[test]
+fn order_of_run_does_not_wait_for_start() {
+    let request = Request { start_at_once: true, ..request() };
+    let plan = plan(&bundle(json!({})), &facts(), &request).unwrap();
+    assert!(!names(&plan).contains(&"WaitStart"));
+}
+
+#[test]
+fn order_without_hooks_of_create_has_one_point() {
+    let hooks = json!({ "hooks": { "poststop": [{ "path": "/a" }] } });
+    let syncs = |plan: &Plan| names(plan).iter().filter(|name| **name == "Sync").count();
+    assert_eq!(syncs(&planned(hooks)), 1);
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        assert_eq!(syncs(&planned(json!({ "hooks": { kind: [{ "path": "/a" }] } }))), 2, "{kind}");
+    }
+}
+
+/// Every combination of: the pid namespace new, joined or the runtime's; another one joined or not; a new time namespace.
+#[test]
+fn spawn_truth_table() {
+    for pid in ["new", "joined", "host"] {
+        for (is_other_joined, is_time_new) in
+            [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let mut namespaces = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
+            match pid {
+                "new" => namespaces.push(json!({ "type": "pid" })),
+                "joined" => namespaces.push(json!({ "type": "pid", "path": "/proc/1/ns/pid" })),
+                _ => {}
+            }
+            if is_other_joined {
+                namespaces.push(json!({ "type": "ipc", "path": "/ns/ipc" }));
+            } else {
+                namespaces.push(json!({ "type": "ipc" }));
+            }
+            if is_time_new {
+                namespaces.push(json!({ "type": "time" }));
+            }
+            let plan = planned(json!({ "linux": { "namespaces": namespaces } }));
+            let two = pid == "joined" || is_other_joined || is_time_new;
+            let case = format!("pid {pid}, joined {is_other_joined}, time {is_time_new}");
+            assert_eq!(plan.spawn.two_stages, two, "{case}");
+            assert_eq!(names(&plan).contains(&"Fork"), two, "{case}");
+            assert_eq!(names(&plan).contains(&"TimeNamespace"), is_time_new, "{case}");
+            let flags = plan.spawn.clone_flags;
+            assert_eq!(flags & CLONE_NEWIPC != 0, !is_other_joined, "{case}");
+            assert_eq!(flags & CLONE_NEWPID != 0, pid == "new" && !two, "{case}");
+            assert_eq!(plan.spawn.fork_flags & CLONE_NEWPID != 0, pid == "new" && two, "{case}");
+            assert_eq!(flags & (CLONE_NEWCGROUP | CLONE_NEWTIME), 0, "{case}");
+            assert_eq!(plan.has_private_pid_namespace(), pid == "new", "{case}");
+            let header = PlanReader::new(&plan.init.bytes).unwrap().header();
+            assert_eq!(header.flags & FLAG_EXPECT_PID1 != 0, pid == "new" && !two, "{case}");
+        }
+    }
+}
+
+#[test]
+fn spawn_joins_have_handles_in_order_and_come_first() {
+    let plan = planned(json!({ "linux": { "namespaces": [
+        { "type": "mount" }, { "type": "network", "path": "/ns/net" }, { "type": "uts", "path": "/ns/uts" },
+    ] } }));
+    let handles: Vec<u16> = plan.spawn.joins.iter().map(|join| join.handle.0).collect();
+    assert_eq!(handles, [5, 6]);
+    assert_eq!(plan.spawn.joins[1].pointer, "/linux/namespaces/2");
+    assert_eq!(names(&plan)[..4], ["Join", "Join", "Fork", "DieWithRuntime"]);
+    assert!(!names(&plan).contains(&"Loopback"), "only a new network namespace has it down");
+}
+
+#[test]
+fn order_without_a_mount_namespace_is_a_chroot() {
+    let host = json!({ "namespaces": [{ "type": "pid" }] });
+    let names = names(&planned(json!({ "linux": host })));
+    for name in ["OpenRoot", "Chroot"] {
+        assert!(names.contains(&name), "{name}");
+    }
+    for name in ["Propagation", "Rootfs", "Pivot"] {
+        assert!(!names.contains(&name), "{name}");
+    }
+    let mount = json!([{ "destination": "/t", "type": "tmpfs" }]);
+    let (pointer, _) = refused(json!({ "linux": host, "mounts": mount }));
+    assert_eq!(pointer, "/mounts");
+    let root = json!({ "path": "rootfs", "readonly": true });
+    assert_eq!(refused(json!({ "linux": host, "root": root })).0, "/root/readonly");
+}
+
+#[test]
+fn order_without_pivot_moves_the_root_and_refuses_private() {
+    let no_pivot = Request { no_pivot: true, ..request() };
+    let made = plan(&bundle(json!({})), &facts(), &no_pivot).unwrap();
+    assert!(names(&made).contains(&"MoveRoot"));
+    let private = bundle(json!({ "linux": { "rootfsPropagation": "rprivate" } }));
+    assert!(plan(&private, &facts(), &no_pivot).is_err());
+    assert!(plan(&private, &facts(), &request()).is_ok());
+}
+
+#[test]
+fn propagation_of_each_word_is_set_where_it_must_be() {
+    // Word; private parent; old root made a slave before its unmount; set again after pivot.
+    for (word, parent, slave_old, after) in [
+        (None, true, false, false),
+        (Some("slave"), false, true, false),
+        (Some("rslave"), false, false, false),
+        (Some("private"), true, true, false),
+        (Some("rprivate"), false, false, false),
+        (Some("shared"), true, true, true),
+        (Some("rshared"), true, true, true),
+        (Some("unbindable"), true, true, true),
+        (Some("runbindable"), true, false, true),
+    ] {
+        let plan = planned(json!({ "linux": { "rootfsPropagation": word } }));
+        let names = names(&plan);
+        assert_eq!(names.contains(&"PrivateParent"), parent, "{word:?}");
+        assert_eq!(names.contains(&"RootPropagation"), after, "{word:?}");
+        let pivot =
+            format!("{:?}", plan.init.ops().find(|(_, op)| op.name() == "Pivot").unwrap().1);
+        assert_eq!(pivot.contains("true"), slave_old, "{word:?}");
+    }
+}
+
+#[test]
+fn cgroup_path_is_below_the_root_whatever_is_asked() {
+    for (asked, expected) in [
+        ("", "user.slice/c1"),
+        ("/a/b", "a/b"),
+        ("a", "user.slice/a"),
+        ("../../a", "user.slice/a"),
+        ("/../../a/./b//", "a/b"),
+        ("a/../../../b", "user.slice/b"),
+        ("system.slice:runc:c1", "user.slice/system.slice:runc:c1"),
+    ] {
+        let plan = planned(json!({ "linux": { "cgroupsPath": asked } }));
+        assert_eq!(plan.cgroup.path, std::path::Path::new(expected), "{asked:?}");
+    }
+    for asked in ["/", "/..", ".", "..", "a/.."] {
+        let (pointer, _) = refused(json!({ "linux": { "cgroupsPath": asked } }));
+        assert_eq!(pointer, "/linux/cgroupsPath", "{asked:?}");
+    }
+}
+
+#[test]
+fn cgroup_of_a_runtime_in_the_root_cgroup_is_below_it() {
+    let mut facts = facts();
+    facts.cgroup.own = "/".into();
+    let plan = plan(&bundle(json!({})), &facts, &request()).unwrap();
+    assert_eq!(plan.cgroup.path, std::path::Path::new("c1"));
+}
+
+#[test]
+fn unsupported_each_is_named() {
+    for (pointer, changes) in [
+        ("/process/apparmorProfile", json!({ "process": { "apparmorProfile": "p" } })),
+        ("/process/selinuxLabel", json!({ "process": { "selinuxLabel": "l" } })),
+        ("/linux/mountLabel", json!({ "linux": { "mountLabel": "l" } })),
+        (
+            "/linux/seccomp",
+            json!({ "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } } }),
+        ),
+        ("/linux/intelRdt", json!({ "linux": { "intelRdt": {} } })),
+        ("/linux/memoryPolicy", json!({ "linux": { "memoryPolicy": { "mode": "MPOL_LOCAL" } } })),
+        ("/linux/netDevices", json!({ "linux": { "netDevices": { "eth0": {} } } })),
+        (
+            "/linux/namespaces/0",
+            json!({ "linux": { "namespaces": [{ "type": "user" }, { "type": "mount" }] } }),
+        ),
+        (
+            "/linux/resources/memory",
+            json!({ "linux": { "resources": { "memory": { "limit": 1 } } } }),
+        ),
+        ("/linux/resources/cpu", json!({ "linux": { "resources": { "cpu": { "cpus": "0" } } } })),
+        ("/linux/resources/pids", json!({ "linux": { "resources": { "pids": { "limit": 0 } } } })),
+        (
+            "/linux/resources/blockIO",
+            json!({ "linux": { "resources": { "blockIO": { "weight": 10 } } } }),
+        ),
+        (
+            "/linux/resources/unified",
+            json!({ "linux": { "resources": { "unified": { "a": "b" } } } }),
+        ),
+        (
+            "/mounts/0/options/1",
+            json!({ "mounts": [{ "destination": "/a", "source": "/b", "options": ["bind", "idmap"] }] }),
+        ),
+    ] {
+        let plan = planned(changes);
+        let pointers: Vec<_> =
+            plan.unsupported.iter().map(|remark| remark.pointer.as_str()).collect();
+        assert_eq!(pointers, [pointer]);
+    }
+    let systemd = Request { systemd_cgroup: true, ..request() };
+    let plan = plan(&bundle(json!({})), &facts(), &systemd).unwrap();
+    assert_eq!(plan.unsupported[0].pointer, "--systemd-cgroup");
+}
+
+#[test]
+fn unsupported_zeros_that_engines_write_are_nothing() {
+    let plan = planned(json!({ "linux": { "resources": {
+        "devices": [{ "allow": false, "access": "rwm" }],
+        "memory": { "limit": 0 },
+        "cpu": { "shares": 0, "quota": 0 },
+        "pids": {},
+        "blockIO": { "weight": 0 },
+    } } }));
+    assert_eq!(plan.unsupported, []);
+    assert!(plan.cgroup.devices.is_some());
+}

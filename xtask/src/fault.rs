@@ -1,6 +1,0 @@
-//! stub
-#[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {}
-pub fn run(_: &Arguments) -> anyhow::Result<()> {
-    Ok(())
-}
