@@ -23,13 +23,17 @@ mod runtime;
 mod lifecycle;
 mod mount_options;
 mod mounts;
+mod rootfs;
 
 use std::process::ExitCode;
 
 use harness::Test;
 
 fn tests() -> Vec<Test> {
-    [lifecycle::tests(), mount_options::tests(), mounts::tests()].into_iter().flatten().collect()
+    [lifecycle::tests(), rootfs::tests(), mount_options::tests(), mounts::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn main() -> ExitCode {

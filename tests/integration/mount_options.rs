@@ -458,7 +458,7 @@ fn file_system_data_on_a_bind_is_refused(runtime: &Runtime) -> TestResult {
 
 fn id_mapped_words_are_refused_until_they_work(runtime: &Runtime) -> TestResult {
     for word in ["idmap", "ridmap"] {
-        let texts = ["/mounts/7", word];
+        let texts = ["/mounts/7/options/1", "id-mapped"];
         refuses(runtime, &texts, |config| bind(config, "/t", "/tmp", &["rbind", word]))?;
     }
     Ok(())

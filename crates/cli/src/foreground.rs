@@ -6,7 +6,7 @@
 //! Runs in: runtime.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -15,7 +15,6 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal as Known, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::commands;
 use crate::terminal::Terminal;
@@ -28,30 +27,27 @@ pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::R
     {
         log::warn!("become a subreaper: {error}");
     }
-    let (console, inits_end) = socket_pair().context("make a socket for the terminal")?;
-    options.console = Some(Console::Connected(inits_end));
+    options.console = Some(Console::Receive);
     let mut terminal = Ok(None);
-    let ran = Container::run_prepared(&options, || terminal = Terminal::receive(console.as_fd()));
+    let ran = Container::run_prepared(&options, |socket| {
+        terminal = socket.map_or(Ok(None), Terminal::receive);
+    });
     let (container, init) = ran?;
     let outcome = terminal
         .context("receive the terminal of the container")
         .and_then(|terminal| stay(&signals, &init, terminal));
     if outcome.is_err() || !keep {
-        delete(&options, &container);
+        delete(&container);
     }
     Ok(exit_code(outcome?))
 }
 
-fn delete(options: &CreateOptions, container: &Container) {
-    match Container::delete(&options.root, container.id(), true) {
+fn delete(container: &Container) {
+    match container.remove(true) {
         Ok(problems) => commands::delete::warn(problems),
         // What the process has returned is still what the caller wants to know.
         Err(error) => log::error!("delete container: {:#}", anyhow::Error::new(error)),
     }
-}
-
-fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Blocks all signals but those that the kernel raises for faults of this program, and returns where to read them.

@@ -101,7 +101,7 @@ fn bind_console(init: &mut Init, peer: &Fd) -> Done {
 fn send(init: &Init, master: &Fd, number: i32) -> Done {
     let socket = init.handles.get(Handle::CONSOLE)?;
     let mut digits = [0; 10];
-    let path = crate::path::Path::from_parts(&[b"/dev/pts/", decimal(number, &mut digits)]);
+    let path = crate::path::Path::<24>::from_parts(&[b"/dev/pts/", decimal(number, &mut digits)]);
     let path = path.at(Stage::Send)?;
     socket::send_fd(socket, path.bytes(), master.get()).map(drop).at(Stage::Send)
 }

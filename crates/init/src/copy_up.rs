@@ -23,6 +23,7 @@ const ENTRY_HEADER: usize = 19;
 ///
 /// # Errors
 /// [`Stage::CopyUp`].
+#[inline(never)]
 pub fn copy(detail: &mut Detail, from: FdRef<'_>, to: FdRef<'_>) -> Done {
     let from = fs::openat(from, c".", O_RDONLY | O_DIRECTORY, 0).at(Stage::CopyUp)?;
     detail.clear();
@@ -97,6 +98,7 @@ fn copy_file(from: FdRef<'_>, name: &CStr, to: FdRef<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
+#[inline(never)]
 fn copy_link(from: FdRef<'_>, name: &CStr, to: FdRef<'_>) -> Result<(), Errno> {
     let mut buffer = [0; PATH_MAX];
     let length = fs::readlinkat(from, name, &mut buffer)?.len();

@@ -26,7 +26,7 @@ impl Handles {
         let mut fields = table.split(|byte| *byte == b',');
         for number in &mut numbers {
             let Some(field) = fields.next() else { break };
-            *number = if field == b"-" { -1 } else { decimal(field).ok_or(Errno::EINVAL)? };
+            *number = if field == b"-" { -1 } else { descriptor(field)? };
         }
         if fields.next().is_some() {
             return Err(Errno::EINVAL);
@@ -50,14 +50,23 @@ impl Handles {
     }
 }
 
-/// The number that `digits` are: no sign, no blank, no overflow.
-pub fn decimal(digits: &[u8]) -> Option<i32> {
+fn descriptor(field: &[u8]) -> Result<i32, Errno> {
+    number(field, 10).and_then(|number| i32::try_from(number).ok()).ok_or(Errno::EINVAL)
+}
+
+/// The number that `digits` are, to a base of at most 16: no sign, no blank, no overflow, lower case.
+pub fn number(digits: &[u8], base: u64) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0i32, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(i32::from(digit))
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        let digit = Some(u64::from(digit)).filter(|digit| *digit < base)?;
+        number.checked_mul(base)?.checked_add(digit)
     })
 }
 
@@ -65,25 +74,25 @@ pub fn decimal(digits: &[u8]) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn number(table: &[u8], handle: Handle) -> Option<i32> {
+    fn descriptor_of(table: &[u8], handle: Handle) -> Option<i32> {
         Handles::parse(table).unwrap().find(handle).map(FdRef::number)
     }
 
     #[test]
     fn table_with_gaps_gives_numbers_by_handle() {
         let table = b"3,4,-,17";
-        assert_eq!(number(table, Handle::PLAN), Some(3));
-        assert_eq!(number(table, Handle::SOCKET), Some(4));
-        assert_eq!(number(table, Handle::START_FIFO), None);
-        assert_eq!(number(table, Handle::CONSOLE), Some(17));
-        assert_eq!(number(table, Handle::TRACE), None);
-        assert_eq!(number(table, Handle(u16::MAX)), None);
+        assert_eq!(descriptor_of(table, Handle::PLAN), Some(3));
+        assert_eq!(descriptor_of(table, Handle::SOCKET), Some(4));
+        assert_eq!(descriptor_of(table, Handle::START_FIFO), None);
+        assert_eq!(descriptor_of(table, Handle::CONSOLE), Some(17));
+        assert_eq!(descriptor_of(table, Handle::TRACE), None);
+        assert_eq!(descriptor_of(table, Handle(u16::MAX)), None);
     }
 
     #[test]
     fn table_that_is_malformed_is_refused() {
         let long = "3,".repeat(MAX) + "4";
-        let tables = ["", "3,", "3,,4", "3, 4", "+3,4", "3,-4", "3,4x", "3,99999999999", &long];
+        let tables = ["", "3,", "3,,4", "3, 4", "+3,4", "3,-4", "3,4x", "3,2147483648", &long];
         for table in tables {
             assert_eq!(Handles::parse(table.as_bytes()).unwrap_err(), Errno::EINVAL, "{table}");
         }
@@ -97,11 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn decimal_at_the_limits_is_exact() {
-        assert_eq!(decimal(b"0"), Some(0));
-        assert_eq!(decimal(b"2147483647"), Some(i32::MAX));
-        assert_eq!(decimal(b"2147483648"), None);
-        assert_eq!(decimal(b"/"), None);
-        assert_eq!(decimal(b":"), None);
+    fn number_at_the_limits_is_exact() {
+        assert_eq!(number(b"0", 10), Some(0));
+        assert_eq!(number(b"18446744073709551615", 10), Some(u64::MAX));
+        assert_eq!(number(b"18446744073709551616", 10), None);
+        assert_eq!(number(b"3f13", 16), Some(0x3f13));
+        for digits in ["", "/", ":", "a", "`"] {
+            assert_eq!(number(digits.as_bytes(), 10), None, "{digits}");
+        }
+        assert_eq!(number(b"g", 16), None);
     }
 }

@@ -315,7 +315,7 @@ pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, f
 ///
 /// # Errors
 /// None in practice.
-pub fn proc_path(fd: FdRef<'_>) -> Result<Path, Errno> {
+pub fn proc_path(fd: FdRef<'_>) -> Result<Path<32>, Errno> {
     let mut digits = [0; 10];
     Path::from_parts(&[b"/proc/self/fd/", decimal(fd.number(), &mut digits)])
 }

@@ -3,12 +3,13 @@
 //!
 //! Runs in: init.
 
+use crate::handles::number;
+
 /// The home directory in a line `name:password:uid:gid:comment:home:shell` of this uid; `None` for another one's line and for
 /// anything that is no such line. An empty home, and one with a NUL in it, counts as none.
 pub fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
     let mut fields = line.split(|byte| *byte == b':');
-    let number = core::str::from_utf8(fields.nth(2)?).ok()?;
-    if number.starts_with('+') || number.parse::<u32>().ok()? != uid {
+    if number(fields.nth(2)?, 10)? != u64::from(uid) {
         return None;
     }
     fields.nth(2).filter(|home| !home.is_empty() && !home.contains(&0))

@@ -7,6 +7,7 @@ use core::ffi::CStr;
 use corten_plan::frame::{FRAME_LENGTH, STARTED};
 use corten_plan::{Frame, Handle, Point, Stage};
 
+use crate::handles::number;
 use crate::lines::Lines;
 use crate::passwd;
 use crate::report::{self, At, Done, Failed};
@@ -50,7 +51,7 @@ pub fn keyring(name: &CStr) -> Done {
 /// The permissions in `type;uid;gid;perm;description`.
 fn key_permissions(description: &[u8]) -> Option<u32> {
     let field = description.split(|byte| *byte == b';').nth(3)?;
-    u32::from_str_radix(core::str::from_utf8(field).ok()?, 16).ok()
+    number(field, 16)?.try_into().ok()
 }
 
 /// [`corten_plan::Op::Sync`].
@@ -108,6 +109,7 @@ pub fn wait_start(init: &Init) -> Done {
 ///
 /// # Errors
 /// None but of memory: what cannot be read says nothing about a home.
+#[inline(never)]
 pub fn home(init: &mut Init, uid: u32) -> Done {
     let mut lines = Lines::new();
     init.home = match find_home(init, &mut lines, uid) {
@@ -141,6 +143,7 @@ fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&
 ///
 /// # Errors
 /// [`Stage::Chdir`]; [`Stage::Outside`] when the kernel says that the directory is not below our root.
+#[inline(never)]
 pub fn cwd(path: &CStr, retry: bool) -> Done {
     match fs::chdir(path) {
         Err(Errno::EACCES | Errno::EPERM) if retry => return Ok(()),

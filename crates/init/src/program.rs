@@ -23,6 +23,7 @@ const HEAD_LENGTH: usize = 2048;
 /// # Errors
 /// [`Stage::Exec`] for a file with a slash, [`Stage::NotInPath`] otherwise: EACCES, with the path as detail, where only such
 /// were found that cannot be executed.
+#[inline(never)]
 pub fn find(init: &mut Init, file: &'static CStr, path: &CStr) -> Done {
     let name = file.to_bytes();
     if name.contains(&b'/') {
@@ -30,11 +31,15 @@ pub fn find(init: &mut Init, file: &'static CStr, path: &CStr) -> Done {
         init.program = Some(file);
         return Ok(());
     }
+    let mut candidate = Path::new();
     let mut reason = Errno::ENOENT;
     for directory in path.to_bytes().split(|byte| *byte == b':').filter(|_| !name.is_empty()) {
         // An empty entry is the working directory, as in execvp(3). One that is too long leads nowhere.
         let directory = if directory.is_empty() { b"." } else { directory };
-        let Ok(candidate) = Path::from_parts(&[directory, b"/", name]) else { continue };
+        candidate.truncate(0);
+        if candidate.push(&[directory, b"/", name]).is_err() {
+            continue;
+        }
         match check(candidate.as_c_str()) {
             Ok(()) => {
                 init.program = Some(memory::keep(&[candidate.bytes()]).at(Stage::Exec)?);
@@ -90,6 +95,7 @@ pub fn reset_signals(ignored: u64) -> Result<(), Errno> {
 }
 
 /// Says what the error number alone does not.
+#[inline(never)]
 fn diagnose(init: &mut Init, program: &CStr, errno: Errno) -> Failed {
     let plain = Failed::new(Stage::Exec, errno);
     let mut buffer = [0; HEAD_LENGTH];

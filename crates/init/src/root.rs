@@ -6,6 +6,7 @@ use core::ffi::CStr;
 
 use corten_plan::Stage;
 
+use crate::handles::number;
 use crate::lines::Lines;
 use crate::path::Path;
 use crate::report::{At, Done, Failed};
@@ -34,14 +35,16 @@ pub fn propagation(flags: u32) -> Done {
 ///
 /// # Errors
 /// Those of `mount_setattr`; EINVAL when no mount was found on the way up.
+#[inline(never)]
 pub fn private_parent(path: &CStr) -> Done {
     let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
     let attr = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
     // From the fd up by `..`, because the path may have links in it. EINVAL: not the root of a mount.
-    let mut up = Path::from_parts(&[b"."]).at(Stage::Op)?;
+    let mut up = Path::new();
+    up.push(&[b"."]).at(Stage::Op)?;
     for _ in 0..MAX_DEPTH {
         match mount::setattr(dir.get(), up.as_c_str(), 0, &attr) {
-            Err(Errno::EINVAL) => up.push(b"/..").at(Stage::Op)?,
+            Err(Errno::EINVAL) => up.push(&[b"/.."]).at(Stage::Op)?,
             done => return done.at(Stage::Op),
         }
     }
@@ -153,6 +156,7 @@ pub fn mount_attributes(init: &Init, path: &CStr, set: u64) -> Done {
 
 /// Unmounts or covers every procfs and sysfs that is not below the root file system, mount `own`: whoever gets out of the
 /// chroot would find them without masks (runc's `msMoveRoot`).
+#[inline(never)]
 fn hide_kernel_file_systems(own: u64) -> Done {
     let root = mount_point(own)?;
     let mut passes = 0;
@@ -160,7 +164,7 @@ fn hide_kernel_file_systems(own: u64) -> Done {
     while unmounted && passes < MAX_PASSES {
         unmounted = false;
         passes += 1;
-        each_mount(|line| {
+        each_mount(&mut |line| {
             if let Some(path) = exposed(line, root.bytes()) {
                 unmounted |= mount::umount(path.as_c_str(), MNT_DETACH).is_ok();
             }
@@ -168,7 +172,7 @@ fn hide_kernel_file_systems(own: u64) -> Done {
         })?;
     }
     // What cannot be unmounted (EINVAL: locked together with its parent) is covered.
-    each_mount(|line| match exposed(line, root.bytes()) {
+    each_mount(&mut |line| match exposed(line, root.bytes()) {
         Some(path) => {
             mount::mount(Some(c"tmpfs"), path.as_c_str(), Some(c"tmpfs"), MS_RDONLY, None)
         }
@@ -177,13 +181,13 @@ fn hide_kernel_file_systems(own: u64) -> Done {
 }
 
 /// Where the mount of this id is.
+#[inline(never)]
 fn mount_point(id: u64) -> Result<Path, Failed> {
     let mut found = None;
-    each_mount(|line| {
+    each_mount(&mut |line| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let number =
-            fields.next().and_then(|field| core::str::from_utf8(field).ok()?.parse::<u64>().ok());
-        if number == Some(id) {
+        let first = fields.next().and_then(|field| number(field, 10));
+        if first == Some(id) {
             found = fields.nth(3).and_then(unescaped);
         }
         Ok(())
@@ -191,7 +195,8 @@ fn mount_point(id: u64) -> Result<Path, Failed> {
     found.ok_or(Failed::new(Stage::Op, Errno::ENOENT))
 }
 
-fn each_mount(mut see: impl FnMut(&[u8]) -> Result<(), Errno>) -> Done {
+#[inline(never)]
+fn each_mount(see: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Done {
     let flags = O_RDONLY;
     let file = fs::openat(FdRef::CWD, c"/proc/self/mountinfo", flags, 0).at(Stage::Op)?;
     let mut lines = Lines::new();
@@ -230,7 +235,7 @@ fn unescaped(field: &[u8]) -> Option<Path> {
             }
             _ => None,
         };
-        path.push(&[octal.unwrap_or(*first)]).ok()?;
+        path.push(&[&[octal.unwrap_or(*first)]]).ok()?;
         rest = if octal.is_some() { rest.get(4..)? } else { after };
     }
     Some(path)

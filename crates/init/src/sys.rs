@@ -124,18 +124,10 @@ impl Argument for FdRef<'_> {
     }
 }
 
-/// The arguments of a call, in six registers.
-fn registers<const N: usize>(arguments: [usize; N]) -> [usize; 6] {
-    let mut registers = [0; 6];
-    for (register, argument) in registers.iter_mut().zip(arguments) {
-        *register = argument;
-    }
-    registers
-}
-
 /// What the kernel returned: a number, or a negated error number.
 fn check(returned: isize) -> Result<usize> {
-    usize::try_from(returned).map_err(|_| Errno(i32::try_from(-returned).unwrap_or(i32::MAX)))
+    #[expect(clippy::cast_possible_truncation, reason = "error numbers are at most 4095")]
+    usize::try_from(returned).map_err(|_| Errno(-(returned as i32)))
 }
 
 /// For calls that cannot fail with the arguments they get, or whose failure means that what they were to do is done.
@@ -143,10 +135,23 @@ fn ignored(_: Result<usize>) {}
 
 /// Makes the system call of this name with these [`Argument`]s. To be used in an `unsafe` block.
 macro_rules! call {
-    ($number:ident $(, $argument:expr)*) => {
-        $crate::sys::check($crate::sys::arch::syscall(
-            $crate::sys::abi::number::$number,
-            $crate::sys::registers([$($crate::sys::Argument::register($argument)),*]),
+    ($number:ident) => { call!(@ syscall0, $number) };
+    ($number:ident, $a:expr) => { call!(@ syscall1, $number, $a) };
+    ($number:ident, $a:expr, $b:expr) => { call!(@ syscall2, $number, $a, $b) };
+    ($number:ident, $a:expr, $b:expr, $c:expr) => { call!(@ syscall3, $number, $a, $b, $c) };
+    ($number:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
+        call!(@ syscall4, $number, $a, $b, $c, $d)
+    };
+    ($number:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
+        call!(@ syscall5, $number, $a, $b, $c, $d, $e)
+    };
+    ($number:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => {
+        call!(@ syscall6, $number, $a, $b, $c, $d, $e, $f)
+    };
+    (@ $function:ident, $number:ident $(, $argument:expr)*) => {
+        $crate::sys::check($crate::sys::arch::$function(
+            $crate::sys::abi::number::$number
+            $(, $crate::sys::Argument::register($argument))*
         ))
     };
 }
@@ -163,8 +168,13 @@ pub struct Fd {
 
 impl Fd {
     /// What a system call that opens a file returned.
-    fn new(number: usize) -> Result<Self> {
-        i32::try_from(number).map(|number| Self { number }).map_err(|_| Errno::EBADF)
+    fn new(number: usize) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "file descriptors are ints")]
+        #[expect(
+            clippy::cast_possible_wrap,
+            reason = "those of a call that worked are not negative"
+        )]
+        Self { number: number as i32 }
     }
 
     /// The descriptor for a call.

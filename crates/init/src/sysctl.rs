@@ -16,6 +16,9 @@ use crate::sys::abi::{
 use crate::sys::{Fd, fs, mount};
 use crate::target;
 
+/// The longest name of a parameter, with some to spare: network devices and their parts have at most 16 bytes each.
+const LENGTH: usize = 256;
+
 /// [`corten_plan::Op::Sysctl`].
 ///
 /// # Errors
@@ -25,7 +28,7 @@ pub fn set(init: &mut Init, path: &CStr, value: &CStr) -> Done {
         Some(procfs) => procfs,
         None => private_procfs()?,
     };
-    let path = Path::from_parts(&[b"sys/", path.to_bytes()]).at(Stage::Open)?;
+    let path = Path::<LENGTH>::from_parts(&[b"sys/", path.to_bytes()]).at(Stage::Open)?;
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
     let open = || fs::openat2(procfs.get(), path.as_c_str(), O_WRONLY, 0, resolve);
     let file = target::retry(open).at(Stage::Open)?;

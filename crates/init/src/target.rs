@@ -5,6 +5,8 @@
 //! and nowhere else (CVE-2024-45310). A symbolic link to something missing (`/etc/resolv.conf` of many images) is
 //! followed inside the root, as runc does.
 //!
+//! Functions with a path on their stack are not inlined: the stack of their callers would grow by it, page after page.
+//!
 //! Runs in: init.
 
 use core::ffi::CStr;
@@ -14,7 +16,7 @@ use corten_plan::Stage;
 use crate::path::{self, Path};
 use crate::report::{At, Failed};
 use crate::sys::abi::{
-    O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, RESOLVE_IN_ROOT,
+    O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, PATH_MAX, RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, S_IFDIR, S_IFLNK,
 };
 use crate::sys::{Errno, Fd, FdRef, Result as Called, fs};
@@ -118,11 +120,17 @@ pub fn directory(root: FdRef<'_>, path: &CStr, mode: u32) -> Result<Fd, Failed> 
 }
 
 /// Makes what is missing of `path`: as often as a link to something missing leads on.
+#[inline(never)]
 fn make(root: FdRef<'_>, path: &CStr, leaf: Leaf, resolve: u64) -> Result<Target, Failed> {
-    let mut wanted = Path::from_parts(&[path.to_bytes()]).at(Stage::Target)?;
+    let mut wanted = Path::new();
+    wanted.push(&[b"/", path.to_bytes()]).at(Stage::Target)?;
     for _ in 0..MAX_LINKS {
         if let Some(target) = make_once(root, &mut wanted, leaf, resolve)? {
             return Ok(target);
+        }
+        match open(root, wanted.as_c_str(), O_PATH, resolve) {
+            Err(Errno::ENOENT) => {}
+            opened => return opened.map(|fd| Target { fd, made: false }).at(Stage::Target),
         }
     }
     Err(Failed::new(Stage::Target, Errno::ELOOP))
@@ -135,93 +143,74 @@ fn make_once(
     leaf: Leaf,
     resolve: u64,
 ) -> Result<Option<Target>, Failed> {
-    let (mut prefix, mut dir) = existing(root, wanted, resolve)?;
-    let whole = Path::from_parts(&[wanted.bytes()]).at(Stage::Target)?;
-    let rest = whole.bytes().get(prefix.bytes().len()..).unwrap_or_default();
-    if path::components(rest).any(|(name, _)| name == b"..") {
-        path::join_missing(&mut prefix, rest).at(Stage::Target)?;
-        *wanted = prefix;
-        // The whole may exist now.
-        return open_if_there(root, wanted, resolve);
+    let (mut at, mut dir) = existing(root, wanted, resolve)?;
+    if wanted.goes_back(at) {
+        wanted.go_back(at);
+        return Ok(None);
     }
-    for (name, after) in path::components(rest) {
-        let is_last = path::components(after).next().is_none();
+    while let Some((start, end)) = wanted.component(at) {
+        let is_last = wanted.component(end).is_none();
         let kind = if is_last { leaf } else { Leaf::Directory { mode: leaf.directory_mode() } };
+        let mut buffer = [0; NAME_LENGTH];
+        let name = wanted.bytes().get(start..end).unwrap_or_default();
+        let name = terminated(name, &mut buffer).at(Stage::Create)?;
         match make_one(dir.get(), name, kind)? {
-            Made::Done(fd) => dir = fd,
-            Made::Link(link) if resolve & RESOLVE_NO_SYMLINKS == 0 => {
-                *wanted = follow(&prefix, link.bytes(), after).at(Stage::Target)?;
-                return open_if_there(root, wanted, resolve);
+            Some(fd) => dir = fd,
+            None if resolve & RESOLVE_NO_SYMLINKS == 0 => {
+                follow(dir.get(), name, wanted, start, end).at(Stage::Target)?;
+                return Ok(None);
             }
-            Made::Link(_) => return Err(Failed::new(Stage::Target, Errno::ELOOP)),
+            None => return Err(Failed::new(Stage::Target, Errno::ELOOP)),
         }
-        prefix.push(b"/").and_then(|()| prefix.push(name)).at(Stage::Target)?;
+        at = end;
     }
     Ok(Some(Target { fd: dir, made: true }))
 }
 
-fn open_if_there(root: FdRef<'_>, path: &Path, resolve: u64) -> Result<Option<Target>, Failed> {
-    match open(root, path.as_c_str(), O_PATH, resolve) {
-        Ok(fd) => Ok(Some(Target { fd, made: false })),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(Failed::new(Stage::Target, errno)),
-    }
-}
-
-/// The longest part of `wanted` that exists, as a directory; `/` if nothing else does.
-fn existing(root: FdRef<'_>, wanted: &Path, resolve: u64) -> Result<(Path, Fd), Failed> {
-    let mut prefix = Path::from_parts(&[wanted.bytes()]).at(Stage::Target)?;
+/// The longest part of `wanted` that exists, as a directory: its length, and the directory; `/` if nothing else does.
+fn existing(root: FdRef<'_>, wanted: &mut Path, resolve: u64) -> Result<(usize, Fd), Failed> {
+    let flags = O_PATH | O_DIRECTORY;
+    let mut length = wanted.bytes().len();
     loop {
-        let cut = path::last_component(prefix.bytes()).unwrap_or(0);
-        prefix.truncate(cut);
-        let path = if cut == 0 { c"/" } else { prefix.as_c_str() };
-        match open(root, path, O_PATH | O_DIRECTORY, resolve) {
-            Err(Errno::ENOENT) if cut > 0 => {}
-            opened => return opened.map(|fd| (prefix, fd)).at(Stage::Target),
+        length = wanted.bytes().get(..length).and_then(path::last_component).unwrap_or(0);
+        let opened = match length {
+            0 => open(root, c"/", flags, resolve),
+            _ => wanted.at(length, |prefix| open(root, prefix, flags, resolve)),
+        };
+        match opened {
+            Err(Errno::ENOENT) if length > 0 => {}
+            opened => return opened.map(|fd| (length, fd)).at(Stage::Target),
         }
     }
 }
 
-/// Where the link at the end of `prefix` leads: `link`, then `after`.
-fn follow(prefix: &Path, link: &[u8], after: &[u8]) -> Called<Path> {
-    let start = if link.starts_with(b"/") { &b""[..] } else { prefix.bytes() };
-    // `after` begins with a slash, or is empty.
-    Path::from_parts(&[start, b"/", link, after])
+/// Puts what the link `name` says into its place in `wanted`, from `start` to `end`.
+#[inline(never)]
+fn follow(dir: FdRef<'_>, name: &CStr, wanted: &mut Path, start: usize, end: usize) -> Called<()> {
+    let mut buffer = [0; PATH_MAX];
+    let link = fs::readlinkat(dir, name, &mut buffer)?;
+    let start = if link.starts_with(b"/") { 0 } else { start };
+    wanted.splice(start, end, link)
 }
 
-enum Made {
-    Done(Fd),
-    Link(Path),
-}
-
-/// Makes one component. Something that is there already is a link to something missing, or was made by somebody else
+/// Makes one component. Something that is there already is a link to something missing (`None`), or was made by somebody else
 /// at the same time.
-fn make_one(dir: FdRef<'_>, name: &[u8], leaf: Leaf) -> Result<Made, Failed> {
-    let mut buffer = [0; NAME_LENGTH];
-    let name = terminated(name, &mut buffer).at(Stage::Create)?;
+fn make_one(dir: FdRef<'_>, name: &CStr, leaf: Leaf) -> Result<Option<Fd>, Failed> {
     let made = match leaf {
         Leaf::Directory { mode } => fs::mkdirat(dir, name, mode)
             .and_then(|()| fs::openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)),
         Leaf::File => fs::openat(dir, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644),
     };
     match made {
-        Err(Errno::EEXIST) => found(dir, name, leaf),
-        made => made.map(Made::Done).at(Stage::Create),
+        Err(Errno::EEXIST) => {}
+        made => return made.map(Some).at(Stage::Create),
     }
-}
-
-fn found(dir: FdRef<'_>, name: &CStr, leaf: Leaf) -> Result<Made, Failed> {
     let fd = fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Target)?;
-    let kind = fs::status(fd.get()).at(Stage::Target)?.kind();
-    if kind == S_IFLNK {
-        let mut buffer = [0; crate::sys::abi::PATH_MAX];
-        let link = fs::readlinkat(fd.get(), c"", &mut buffer).at(Stage::Target)?;
-        return Path::from_parts(&[link]).map(Made::Link).at(Stage::Target);
+    match (fs::status(fd.get()).at(Stage::Target)?.kind(), leaf) {
+        (S_IFLNK, _) => Ok(None),
+        (S_IFDIR, _) | (_, Leaf::File) => Ok(Some(fd)),
+        _ => Err(Failed::new(Stage::Target, Errno::ENOTDIR)),
     }
-    if leaf != Leaf::File && kind != S_IFDIR {
-        return Err(Failed::new(Stage::Target, Errno::ENOTDIR));
-    }
-    Ok(Made::Done(fd))
 }
 
 /// `name` with a NUL behind it.
@@ -258,12 +247,18 @@ impl Parent {
     ) -> Result<(FdRef<'_>, &'static CStr), Failed> {
         let (before, name) = split_name(path).ok_or(Errno::EINVAL).at(Stage::Target)?;
         if self.kept.as_ref().is_none_or(|(kept, _)| *kept != before) {
-            let parent = Path::from_parts(&[b"/", before]).at(Stage::Target)?;
-            self.kept = Some((before, directory(root, parent.as_c_str(), DIRECTORY_MODE)?));
+            self.kept = Some((before, open_parent(root, before)?));
         }
         let (_, fd) = self.kept.as_ref().ok_or(Failed::new(Stage::Target, Errno::ENOENT))?;
         Ok((fd.get(), name))
     }
+}
+
+#[inline(never)]
+fn open_parent(root: FdRef<'_>, path: &[u8]) -> Result<Fd, Failed> {
+    let mut parent = Path::new();
+    parent.push(&[b"/", path]).at(Stage::Target)?;
+    directory(root, parent.as_c_str(), DIRECTORY_MODE)
 }
 
 /// What comes before the last component of `path`, and the last component.
@@ -291,15 +286,6 @@ mod tests {
         for path in [c"", c"/", c"/dev/", c"/dev/..", c"/dev/.", c".."] {
             assert_eq!(split_name(path), None, "{path:?}");
         }
-    }
-
-    #[test]
-    fn follow_of_a_relative_link_starts_at_its_directory() {
-        let prefix = Path::from_parts(&[b"/etc"]).unwrap();
-        let next = follow(&prefix, b"../run/resolv.conf", b"").unwrap();
-        assert_eq!(next.as_c_str(), c"/etc/../run/resolv.conf");
-        let next = follow(&prefix, b"/run", b"/x").unwrap();
-        assert_eq!(next.as_c_str(), c"//run/x");
     }
 
     #[test]

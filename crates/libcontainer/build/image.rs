@@ -41,6 +41,10 @@ const CODE: [&str; 8] = [
     "--cap-lints=allow",
 ];
 
+/// Leaves out the tables for unwinding, which `core` brings along: an eighth of the image.
+const LINKER_SCRIPT: &str =
+    "SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame.*) } } INSERT AFTER .text;\n";
+
 /// The linker's flags: one file of few pages, nothing but what is loaded.
 const LINK: [&str; 6] = [
     "-static",
@@ -73,7 +77,11 @@ impl Toolchain {
         rustc.args(["--crate-name=corten_init_image", "--crate-type=bin", "-Clto=fat"]);
         rustc.args(["-Ctarget-feature=+crt-static", "-Clink-self-contained=no"]);
         rustc.arg("-o").arg(&program).arg(with("corten_init")).arg(with("corten_plan"));
+        let script = out.join("init.ld");
+        std::fs::write(&script, LINKER_SCRIPT)
+            .map_err(|error| format!("{}: {error}", script.display()))?;
         rustc.arg("-L").arg(out).args(self.linker());
+        rustc.arg(format!("-Clink-arg=-T{}", script.display()));
         run(rustc)?;
         Ok(program)
     }

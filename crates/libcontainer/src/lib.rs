@@ -25,6 +25,7 @@ pub mod host;
 mod oci_spec;
 pub mod plan;
 mod runtime;
+pub mod seccomp;
 pub mod signal;
 pub mod spec;
 pub mod state;

@@ -27,7 +27,7 @@ use crate::machine;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The kernel ends processes and cgroups a little later than kill and rmdir return.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that a verb may touch, and what there was before.
 #[derive(Debug)]

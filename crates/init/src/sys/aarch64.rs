@@ -6,21 +6,43 @@ use core::arch::asm;
 
 pub use super::generic as number;
 
-/// Makes system call `number`; the result is the kernel's: -4095 to -1 is a negated error number.
+/// One function for each number of arguments: registers that a call does not look at are not set.
+macro_rules! syscalls {
+    ($($name:ident($($argument:ident in $register:tt),*);)*) => {$(
+        /// Makes system call `number`; the result is the kernel's: -4095 to -1 is a negated error number.
+        ///
+        /// # Safety
+        /// The arguments are what the kernel expects of this call: pointers among them are valid for what it reads or writes.
+        #[inline(always)]
+        pub unsafe fn $name(number: usize, a: usize, $($argument: usize),*) -> isize {
+            let result;
+            // SAFETY: the kernel changes x0, which is declared, and the memory that the caller vouches for; the asm block is
+            // not marked `nomem`, so the compiler assumes any memory may have changed.
+            unsafe {
+                asm!("svc 0", in("x8") number, inlateout("x0") a => result, $(in($register) $argument,)*
+                    options(nostack));
+            }
+            result
+        }
+    )*};
+}
+syscalls! {
+    syscall1();
+    syscall2(b in "x1");
+    syscall3(b in "x1", c in "x2");
+    syscall4(b in "x1", c in "x2", d in "x3");
+    syscall5(b in "x1", c in "x2", d in "x3", e in "x4");
+    syscall6(b in "x1", c in "x2", d in "x3", e in "x4", f in "x5");
+}
+
+/// As the others, for calls without arguments.
 ///
 /// # Safety
-/// The arguments are what the kernel expects of this call: pointers among them are valid for what it reads or writes.
+/// The call takes no arguments.
 #[inline(always)]
-pub unsafe fn syscall(number: usize, registers: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = registers;
-    let result;
-    // SAFETY: the kernel changes x0, which is declared, and the memory that the caller vouches for; the asm block is not
-    // marked `nomem`, so the compiler assumes any memory may have changed.
-    unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d,
-            in("x4") e, in("x5") f, options(nostack));
-    }
-    result
+pub unsafe fn syscall0(number: usize) -> isize {
+    // SAFETY: the kernel does not look at the argument.
+    unsafe { syscall1(number, 0) }
 }
 
 /// `O_DIRECTORY` of this architecture.

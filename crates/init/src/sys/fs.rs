@@ -12,13 +12,13 @@ pub fn openat2(dir: FdRef<'_>, path: &CStr, flags: u32, mode: u32, resolve: u64)
     let flags = u64::from(flags | abi::O_CLOEXEC);
     let how = OpenHow { flags, mode: u64::from(mode), resolve };
     // SAFETY: `path` ends with a NUL, and `how` is a `struct open_how` of the size given; both outlive the call.
-    unsafe { call!(OPENAT2, dir, path, &raw const how, size_of::<OpenHow>()) }.and_then(Fd::new)
+    unsafe { call!(OPENAT2, dir, path, &raw const how, size_of::<OpenHow>()) }.map(Fd::new)
 }
 
 /// `openat`; `O_CLOEXEC` is added.
 pub fn openat(dir: FdRef<'_>, path: &CStr, flags: u32, mode: u32) -> Result<Fd> {
     // SAFETY: `path` ends with a NUL and outlives the call.
-    unsafe { call!(OPENAT, dir, path, flags | abi::O_CLOEXEC, mode) }.and_then(Fd::new)
+    unsafe { call!(OPENAT, dir, path, flags | abi::O_CLOEXEC, mode) }.map(Fd::new)
 }
 
 /// `statx` of `path` below `dir`.
@@ -213,5 +213,5 @@ pub fn ioctl_with<const N: usize>(fd: FdRef<'_>, request: u32, bytes: &mut [u8; 
 /// `TIOCGPTPEER`: the other end of the terminal that `master` is.
 pub fn terminal_peer(master: FdRef<'_>) -> Result<Fd> {
     let flags = abi::O_RDWR | abi::O_NOCTTY | abi::O_CLOEXEC;
-    ioctl(master, abi::TIOCGPTPEER, flags).and_then(Fd::new)
+    ioctl(master, abi::TIOCGPTPEER, flags).map(Fd::new)
 }

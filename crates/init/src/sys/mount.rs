@@ -10,7 +10,7 @@ use super::{Fd, FdRef, Result, call};
 /// `open_tree`; `OPEN_TREE_CLOEXEC` is added.
 pub fn open_tree(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd> {
     // SAFETY: `path` ends with a NUL and outlives the call.
-    unsafe { call!(OPEN_TREE, dir, path, flags | abi::OPEN_TREE_CLOEXEC) }.and_then(Fd::new)
+    unsafe { call!(OPEN_TREE, dir, path, flags | abi::OPEN_TREE_CLOEXEC) }.map(Fd::new)
 }
 
 /// `open_tree` that clones the mount which `fd` is open on; `flags`: 0 or `AT_RECURSIVE`.
@@ -28,7 +28,7 @@ pub fn move_mount(mount: FdRef<'_>, target: FdRef<'_>) -> Result<()> {
 /// `fsopen`, close-on-exec.
 pub fn fsopen(fstype: &CStr) -> Result<Fd> {
     // SAFETY: `fstype` ends with a NUL and outlives the call.
-    unsafe { call!(FSOPEN, fstype, abi::FSOPEN_CLOEXEC) }.and_then(Fd::new)
+    unsafe { call!(FSOPEN, fstype, abi::FSOPEN_CLOEXEC) }.map(Fd::new)
 }
 
 /// `fsconfig` with `FSCONFIG_SET_STRING`, or `FSCONFIG_SET_FLAG` without a value.
@@ -49,7 +49,7 @@ pub fn fsconfig_create(context: FdRef<'_>) -> Result<()> {
 /// `fsmount`, close-on-exec: the detached mount, with `MOUNT_ATTR_*`.
 pub fn fsmount(context: FdRef<'_>, attr: u64) -> Result<Fd> {
     // SAFETY: no pointers.
-    unsafe { call!(FSMOUNT, context, abi::FSMOUNT_CLOEXEC, attr) }.and_then(Fd::new)
+    unsafe { call!(FSMOUNT, context, abi::FSMOUNT_CLOEXEC, attr) }.map(Fd::new)
 }
 
 /// `mount_setattr` of `path` below `dir`; `flags`: `AT_EMPTY_PATH`, `AT_RECURSIVE`.

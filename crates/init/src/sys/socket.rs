@@ -43,7 +43,7 @@ impl Control {
 pub fn datagram_socket() -> Result<Fd> {
     let kind = abi::SOCK_DGRAM | abi::SOCK_CLOEXEC;
     // SAFETY: no pointers.
-    unsafe { call!(SOCKET, abi::AF_UNIX, kind, 0u32) }.and_then(Fd::new)
+    unsafe { call!(SOCKET, abi::AF_UNIX, kind, 0u32) }.map(Fd::new)
 }
 
 /// `send`, without SIGPIPE.

@@ -4,21 +4,34 @@
 
 use core::arch::asm;
 
-/// Makes system call `number`; the result is the kernel's: -4095 to -1 is a negated error number.
-///
-/// # Safety
-/// The arguments are what the kernel expects of this call: pointers among them are valid for what it reads or writes.
-#[inline(always)]
-pub unsafe fn syscall(number: usize, registers: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = registers;
-    let result;
-    // SAFETY: the kernel changes rax, rcx and r11, which are declared, and the memory that the caller vouches for; the
-    // asm block is not marked `nomem`, so the compiler assumes any memory may have changed.
-    unsafe {
-        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
-            in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
+/// One function for each number of arguments: registers that a call does not look at are not set.
+macro_rules! syscalls {
+    ($($name:ident($($argument:ident in $register:tt),*);)*) => {$(
+        /// Makes system call `number`; the result is the kernel's: -4095 to -1 is a negated error number.
+        ///
+        /// # Safety
+        /// The arguments are what the kernel expects of this call: pointers among them are valid for what it reads or writes.
+        #[inline(always)]
+        pub unsafe fn $name(number: usize, $($argument: usize),*) -> isize {
+            let result;
+            // SAFETY: the kernel changes rax, rcx and r11, which are declared, and the memory that the caller vouches for;
+            // the asm block is not marked `nomem`, so the compiler assumes any memory may have changed.
+            unsafe {
+                asm!("syscall", inlateout("rax") number => result, $(in($register) $argument,)*
+                    lateout("rcx") _, lateout("r11") _, options(nostack));
+            }
+            result
+        }
+    )*};
+}
+syscalls! {
+    syscall0();
+    syscall1(a in "rdi");
+    syscall2(a in "rdi", b in "rsi");
+    syscall3(a in "rdi", b in "rsi", c in "rdx");
+    syscall4(a in "rdi", b in "rsi", c in "rdx", d in "r10");
+    syscall5(a in "rdi", b in "rsi", c in "rdx", d in "r10", e in "r8");
+    syscall6(a in "rdi", b in "rsi", c in "rdx", d in "r10", e in "r8", f in "r9");
 }
 
 /// `O_DIRECTORY` of this architecture.

@@ -2,6 +2,7 @@
 //!
 //! Runs in: runtime.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::AtFlags;
@@ -9,13 +10,33 @@ use rustix::io::Errno;
 
 use super::events::{EventsFile, moment};
 use super::tree::{Step, walk};
-use super::{Cgroup, file};
+use super::{Cgroup, error, file, open_below, open_root, split};
 use crate::error::Error;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Cgroup {
+    /// Removes the cgroup `path` below `mount_point` if that is one call: nothing is below it and no process in it. It is no
+    /// error that it is gone already.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`].
+    pub fn remove_empty(mount_point: &Path, path: &Path) -> Result<bool, Error> {
+        let at = |source| error(mount_point.join(path), "rmdir")(source);
+        let (above, name) = split(path).map_err(at)?;
+        let removed = open_root(mount_point).and_then(|root| {
+            if above.as_os_str().is_empty() {
+                return remove_directory(&root, name);
+            }
+            remove_directory(&open_below(&root, above)?, name)
+        });
+        match removed {
+            Err(errno) if file::is_gone(errno) => Ok(true),
+            removed => removed.map_err(|errno| at(errno.into())),
+        }
+    }
+
     /// Removes the directory and what is below it, deepest first. It is no error that it is gone already. Processes that
     /// are still there are waited for, not killed.
     ///

@@ -2,7 +2,7 @@
 //!
 //! Runs in: runtime.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::SystemTime;
 
 use super::hook_state::own_environment;
@@ -15,7 +15,7 @@ use crate::plan::{self, Plan, Request};
 use crate::runtime::handles::Handles;
 use crate::runtime::{console, pid_file, start_fifo};
 use crate::spec::Bundle;
-use crate::state::{self, CgroupRecord, ContainerId, Process, Record, StateDir, Status};
+use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir, Status};
 use crate::trace::Span;
 
 impl Container {
@@ -35,7 +35,7 @@ impl Container {
     /// # Errors
     /// See [`Error`].
     pub fn create(options: &CreateOptions) -> Result<(Self, InitProcess), Error> {
-        create(options, false, || {})
+        create(options, false, |_| {})
     }
 
     /// Creates and starts a container; on return the user's program has been executed.
@@ -43,17 +43,17 @@ impl Container {
     /// # Errors
     /// See [`Error`].
     pub fn run(options: &CreateOptions) -> Result<(Self, InitProcess), Error> {
-        create(options, true, || {})
+        create(options, true, |_| {})
     }
 
-    /// As [`Container::run`], and calls `before_execve` when the terminal's master has been sent and the program is not executed yet:
+    /// As [`Container::run`], and calls `before_execve` with the socket of [`Console::Receive`], if config.json asks for a terminal, when the terminal's master has been sent and the program is not executed yet:
     /// who shows the terminal then sets its size and modes, so that the program never sees others.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn run_prepared(
         options: &CreateOptions,
-        before_execve: impl FnOnce(),
+        before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
     ) -> Result<(Self, InitProcess), Error> {
         create(options, true, before_execve)
     }
@@ -62,7 +62,7 @@ impl Container {
 fn create(
     options: &CreateOptions,
     start_at_once: bool,
-    before_execve: impl FnOnce(),
+    before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
 ) -> Result<(Container, InitProcess), Error> {
     let trace = options.trace.as_deref();
     let id = ContainerId::new(&options.id)?;
@@ -73,7 +73,8 @@ fn create(
     // --- nothing on the machine has changed so far ---
 
     let span = Span::begin(trace, "state");
-    let (dir, lock) = StateDir::create(&options.root, &id)?;
+    let dir = StateDir::create(&options.root, &id)?;
+    let lock = dir.lock_new()?;
     let undo_state = Undo::new(&dir, launch::remove_state);
     let mut record = intent(&id, &bundle, &facts, &plan)?;
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
@@ -95,7 +96,7 @@ fn create(
     // The state is saved before init is told to go on: from then on it lives without us.
     dir.write_state(&record)?;
     publish(&spawned.init, options, &handles)?;
-    before_execve();
+    before_execve(handles.console_receiver());
     launch.ready(&record)?;
     if start_at_once {
         launch.wait_for_execve()?;
@@ -197,7 +198,7 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
         owner: facts.euid,
         annotations: bundle.spec.annotations.clone(),
         boot_id: state::boot_id()?,
-        creator: Process::current()?,
+        creator: rustix::process::getpid().as_raw_pid(),
         init: None,
         cgroup: CgroupRecord {
             mount_point: facts.cgroup.mount_point.clone(),

@@ -4,8 +4,9 @@
 //!
 //! Runs in: runtime.
 
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::kill::KILL_DEADLINE;
 use super::{Container, hook_state};
@@ -35,16 +36,19 @@ impl Container {
             Found::Damaged { intent: Some(record), .. } if force => record,
             Found::Damaged { error, .. } => return Err(error),
         };
-        let container = Self { dir, record };
-        if force {
-            return container.destroy();
-        }
-        container.delete_gently()
+        Self { dir, record }.remove(force)
     }
 
-    fn delete_gently(&self) -> Result<Vec<Error>, Error> {
+    /// Deletes this container, as [`Container::delete`].
+    ///
+    /// # Errors
+    /// As [`Container::delete`].
+    pub fn remove(&self, force: bool) -> Result<Vec<Error>, Error> {
+        if force {
+            return self.destroy();
+        }
         let lock = self.dir.lock(LOCK_DEADLINE)?;
-        match self.observe()?.0 {
+        match self.observe_locked(&lock)?.0 {
             Status::Stopped | Status::Created => self.tear_down(&lock),
             status => Err(self.wrong_status(format!(
                 "cannot delete container {} that is not stopped: {status}",
@@ -55,8 +59,11 @@ impl Container {
 
     /// Deletes it whatever its status.
     pub(super) fn destroy(&self) -> Result<Vec<Error>, Error> {
-        // Before the lock: who holds it may wait for exactly these processes.
-        self.kill_everything()?;
+        if let Some(lock) = self.dir.try_lock()? {
+            return self.tear_down(&lock);
+        }
+        // Before we have the lock: who holds it may wait for exactly these processes.
+        kill_everything(&self.record)?;
         match self.dir.lock(LOCK_DEADLINE) {
             Ok(lock) => self.tear_down(&lock),
             // The `create` that we have killed the init of has cleaned up after itself.
@@ -65,43 +72,52 @@ impl Container {
         }
     }
 
-    fn tear_down(&self, _held: &Lock) -> Result<Vec<Error>, Error> {
-        // With the lock held what is recorded does not change any more; a `create` may have gone on since we read it.
-        let fresh = match self.dir.read()? {
-            Found::Record(record) => Some(record),
-            Found::Nothing | Found::Damaged { .. } => None,
+    fn tear_down(&self, _held: &Lock<'_>) -> Result<Vec<Error>, Error> {
+        // A `create` may have gone on since we read its intent. What it saves after is final.
+        let fresh = match &self.record.init {
+            Some(_) => None,
+            None => match self.dir.read()? {
+                Found::Record(record) => Some(record),
+                Found::Nothing | Found::Damaged { .. } => None,
+            },
         };
         let record: &Record = fresh.as_deref().unwrap_or(&self.record);
-        self.kill_everything()?;
-        remove_cgroup(record)?;
-        let mut warnings = Vec::new();
-        if record.init.is_some() {
-            warnings = run_poststop(record);
+        // A cgroup that can be removed has no process, and init nowhere else to be if it has ended.
+        if is_alive(record)? || !remove_empty_cgroup(record)? {
+            kill_everything(record)?;
+            remove_cgroup(record)?;
         }
+        let warnings = if record.init.is_some() { run_poststop(record) } else { Vec::new() };
         self.dir.remove()?;
         Ok(warnings)
     }
+}
 
-    /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
-    fn kill_everything(&self) -> Result<(), Error> {
-        if let Some(init) = &self.record.init
-            && let Some(pidfd) = init.process.open(&self.record.boot_id)?
-        {
-            use std::os::fd::AsFd;
-            match crate::sys::wait::send_signal(pidfd.as_fd(), Signal::KILL.number()) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(errno) => {
-                    return Err(Error::Os {
-                        call: format!("kill init of container {:?}", self.id()),
-                        source: errno.into(),
-                    });
-                }
+fn is_alive(record: &Record) -> Result<bool, Error> {
+    let Some(init) = &record.init else { return Ok(false) };
+    Ok(init.process.open(&record.boot_id)?.is_some())
+}
+
+fn remove_empty_cgroup(record: &Record) -> Result<bool, Error> {
+    Cgroup::remove_empty(&record.cgroup.mount_point, &record.cgroup.path)
+}
+
+/// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
+fn kill_everything(record: &Record) -> Result<(), Error> {
+    if let Some(init) = &record.init
+        && let Some(pidfd) = init.process.open(&record.boot_id)?
+    {
+        match crate::sys::wait::send_signal(pidfd.as_fd(), Signal::KILL.number()) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(errno) => {
+                let call = format!("kill init of container {:?}", record.id);
+                return Err(Error::Os { call, source: errno.into() });
             }
         }
-        match self.cgroup()? {
-            Some(cgroup) => cgroup.kill(KILL_DEADLINE),
-            None => Ok(()),
-        }
+    }
+    match Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? {
+        Some(cgroup) => cgroup.kill(KILL_DEADLINE),
+        None => Ok(()),
     }
 }
 
@@ -114,6 +130,9 @@ fn remove_cgroup(record: &Record) -> Result<(), Error> {
 
 /// runtime.md, "Lifecycle", step 13: the failure of a poststop hook is logged, and the remaining ones run.
 fn run_poststop(record: &Record) -> Vec<Error> {
+    if record.poststop.is_empty() {
+        return Vec::new();
+    }
     let environment = hook_state::own_environment();
     let Ok(state) = hook_state::json(record, Status::Stopped, None) else { return Vec::new() };
     let run = |(index, hook)| {
@@ -127,8 +146,7 @@ fn delete_nothing(dir: &StateDir, id: &ContainerId, force: bool) -> Result<Vec<E
     if !force {
         return Err(Error::NotFound { id: id.to_string() });
     }
-    let end = Instant::now() + LOCK_DEADLINE;
-    match dir.lock(end.saturating_duration_since(Instant::now())) {
+    match dir.lock(LOCK_DEADLINE) {
         Ok(_lock) => match dir.read()? {
             Found::Nothing => dir.remove().map(|()| Vec::new()),
             // The `create` was only slow.

@@ -49,7 +49,7 @@ pub(super) fn start(
     let image = image::open()?;
     let plan_fd = image::sealed_data(&plan_bytes(&plan.init, trace.is_some()))?;
     let times = trace.map(|_| times_file()).transpose()?;
-    let (link, inits_end) = Link::pair()?;
+    let (link, inits_end) = Link::pair(deadline(&plan.init))?;
     let mut own = vec![(Handle::PLAN, plan_fd.as_fd()), (Handle::SOCKET, inits_end.as_fd())];
     own.extend(fifo.map(|fifo| (Handle::START_FIFO, fifo.as_fd())));
     own.extend(times.as_ref().map(|times| (Handle::TRACE, times.as_fd())));
@@ -175,7 +175,7 @@ impl<'a> Launch<'a> {
     }
 
     fn receive(&self, what: &str) -> Result<Message, Error> {
-        self.spawned.link.receive(what, deadline(&self.plan.init))
+        self.spawned.link.receive(what)
     }
 
     fn failure(&self, frame: &[u8]) -> Error {
@@ -232,7 +232,7 @@ impl<'a> Launch<'a> {
 fn second_stage(plan: &Plan, link: &Link, first: InitProcess) -> Result<InitProcess, Error> {
     let undo = Undo::new(&first, kill_and_reap);
     let pidfd = loop {
-        match link.receive("the first stage of container init", Some(STEP_DEADLINE))? {
+        match link.receive("the first stage of container init")? {
             Message::Forked(pidfd) => break pidfd,
             Message::Failed(frame) => return Err(failure(&plan.init, &*frame)),
             Message::Warned(_) => {}

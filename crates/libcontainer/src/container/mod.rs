@@ -20,7 +20,9 @@ use std::sync::Arc;
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::signal::Signal;
-use crate::state::{self, ContainerId, Found, Observed, Record, StateDir, StateReport, Status};
+use crate::state::{
+    self, ContainerId, Found, Lock, Observed, Record, StateDir, StateReport, Status,
+};
 use crate::trace::Trace;
 
 pub use crate::sys::wait::ExitStatus;
@@ -65,6 +67,8 @@ pub enum Console {
     Socket(PathBuf),
     /// A connected socket.
     Connected(OwnedFd),
+    /// The caller of [`Container::run_prepared`], over a socket that is made when config.json asks for a terminal.
+    Receive,
 }
 
 /// A container: its state directory, and what was recorded there when it was opened.
@@ -196,8 +200,18 @@ impl Container {
 
     /// The status, and a pidfd of init if it lives.
     fn observe(&self) -> Result<(Status, Option<OwnedFd>), Error> {
+        // A record without init is an intent: whether its `create` is still at work, the lock says.
+        let is_locked = self.record.init.is_none() && self.dir.is_locked()?;
+        self.observe_with(is_locked)
+    }
+
+    /// As [`Self::observe`], by who holds the lock: then no `create` is at work.
+    fn observe_locked(&self, _held: &Lock<'_>) -> Result<(Status, Option<OwnedFd>), Error> {
+        self.observe_with(false)
+    }
+
+    fn observe_with(&self, is_locked: bool) -> Result<(Status, Option<OwnedFd>), Error> {
         let Some(init) = &self.record.init else {
-            let is_locked = self.dir.is_locked()?;
             let seen =
                 Observed { is_locked, init_is_alive: false, init_is_ours: false, is_frozen: false };
             return Ok((state::status(false, seen), None));

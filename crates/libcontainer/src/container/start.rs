@@ -29,7 +29,7 @@ impl Container {
             Found::Nothing => return Err(Error::NotFound { id: self.id().into() }),
             Found::Damaged { error, .. } => return Err(error),
         };
-        let (status, pidfd) = self.observe()?;
+        let (status, pidfd) = self.observe_locked(&lock)?;
         let pidfd = match (status, pidfd) {
             (Status::Created, Some(pidfd)) => pidfd,
             (status, _) => return Err(self.cannot_start(status)),

@@ -70,8 +70,8 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// The masks of config.json that this kernel can set; what it does not know goes to `warnings`. Names that nobody knows
-    /// were warned of when config.json was read.
+    /// The masks of config.json that this kernel can set; what it does not know goes to `warnings`. Names that nobody
+    /// knows were warned of when config.json was read.
     pub fn of(
         capabilities: Option<&LinuxCapabilities>,
         last_capability: u32,
@@ -99,7 +99,8 @@ impl Masks {
             effective: mask("effective", &sets.effective),
             permitted,
             inheritable,
-            // The kernel raises no others (capabilities(7)); runc warns and goes on, and so did whoever read config.json.
+            // The kernel raises no others (capabilities(7)); runc warns and goes on, and so did whoever read
+            // config.json.
             ambient: mask("ambient", &sets.ambient) & permitted & inheritable,
         };
         // The bounding set is dropped first, and capset(2) adds nothing to the inheritable set that is not in it.

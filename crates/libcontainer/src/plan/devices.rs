@@ -1,14 +1,15 @@
 //! Device rules as an eBPF program for the container's cgroup (`BPF_PROG_TYPE_CGROUP_DEVICE`).
 //!
 //! The kernel runs the program for every open and mknod of a device with the type, the numbers and the access that is
-//! wanted, and takes 0 for no. Of the rules the last that matches decides, for each letter of the access by itself: an
-//! open for reading and writing is allowed when reading is and writing is. Without any rule all is denied. So the program
-//! goes from the last rule to the first; what an allowing rule grants is struck from what is wanted until nothing is left,
-//! and a denying rule that holds any of what is left ends it.
+//! wanted, and takes 0 for no. Of the rules the last that matches decides, for each letter of the access by itself:
+//! an open for reading and writing is allowed when reading is and writing is. Without any rule all is denied. So the
+//! program goes from the last rule to the first; what an allowing rule grants is struck from what is wanted until
+//! nothing is left, and a denying rule that holds any of what is left ends it.
 //!
-//! As runc does, every container may make any node (`m`), and use the default devices, ptys and /dev/net/tun: these rules
-//! come after the user's. (runc first lowers the rules to those of cgroup v1, which refuses holes in wildcards, reads every
-//! rule of type `a` as "everything", and lets an open through that a deny rule holds half of; here they mean what they say.)
+//! As runc does, every container may make any node (`m`), and use the default devices, ptys and /dev/net/tun: these
+//! rules come after the user's. (runc first lowers the rules to those of cgroup v1, which refuses holes in wildcards,
+//! reads every rule of type `a` as "everything", and lets an open through that a deny rule holds half of; here they
+//! mean what they say.)
 //!
 //! Runs in: any process.
 

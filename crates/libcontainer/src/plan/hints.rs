@@ -1,7 +1,7 @@
 //! What is wrong when a step fails, and what to mend.
 //!
-//! The texts that callers of runc match are kept to the letter: those about the program, which Docker and Podman turn into
-//! the exit codes 126 and 127.
+//! The texts that callers of runc match are kept to the letter: those about the program, which Docker and Podman turn
+//! into the exit codes 126 and 127.
 //!
 //! Runs in: any process.
 
@@ -68,8 +68,8 @@ fn detail(failure: &Failure<'_>) -> Option<String> {
 /// `exec: "sh": executable file not found in $PATH` and its siblings, as Go's os/exec says it.
 fn program(name: &str, failure: &Failure<'_>) -> String {
     let detail = detail(failure);
-    // An executable of that name without the permission: the words about permissions are not used, for Docker takes them
-    // as another exit code than runc's.
+    // An executable of that name without the permission: the words about permissions are not used, for Docker takes
+    // them as another exit code than runc's.
     let not_found = detail.as_ref().map(|found| format!(" ({found} cannot be executed)"));
     let (why, detail) = match (failure.stage, failure.errno) {
         (Stage::NotInPath, _) => {

@@ -54,8 +54,8 @@ pub(super) fn create_container(
     Ok(())
 }
 
-/// startContainer: paths of the container, in the process's directory (where init is), as its user, with its environment
-/// (runc: "a de facto historical thing").
+/// startContainer: paths of the container, in the process's directory (where init is), as its user, with its
+/// environment (runc: "a de facto historical thing").
 pub(super) fn start_container(
     steps: &mut Steps,
     hooks: &Hooks,

@@ -1,9 +1,9 @@
 //! From what the user asked to what the kernel will be told: pure functions.
 //!
-//! `plan(&Bundle, &Facts, &Request) -> Plan` makes no system call, reads no file and no environment variable; its tests
-//! run under a seccomp filter that allows little more than memory. Each file here lowers one part of config.json and
-//! mirrors the file of the same name in `crates/init`. [`order`] is where to begin reading: it has every step of init, in
-//! order, with the reason of its place.
+//! `plan(&Bundle, &Facts, &Request) -> Plan` makes no system call, reads no file and no environment variable; its
+//! tests run under a seccomp filter that allows little more than memory. Each file here lowers one part of
+//! config.json and mirrors the file of the same name in `crates/init`. `order` is where to begin reading: it has
+//! every step of init, in order, with the reason of its place.
 //!
 //! Runs in: any process.
 
@@ -135,12 +135,12 @@ fn order(
     let fills_dev = mounts::fills_dev(mounts);
     let mut steps = Steps::new();
 
-    // The first stage, in the runtime's pid namespace. All that is below happens in the child that Fork makes: setns and
-    // unshare of pid and time namespaces are for children only.
+    // The first stage, in the runtime's pid namespace. All that is below happens in the child that Fork makes: setns
+    // and unshare of pid and time namespaces are for children only.
     namespaces.first_stage(&mut steps, linux)?;
 
-    // First of all: an init that outlives a killed runtime is found by nobody until the state is saved. Not before Fork:
-    // a child does not inherit it.
+    // First of all: an init that outlives a killed runtime is found by nobody until the state is saved. Not before
+    // Fork: a child does not inherit it.
     steps.always(&Op::DieWithRuntime);
     // Before anything of the container runs: no signal of the caller's terminal, no TIOCSTI into it, no keys of it.
     steps.always(&Op::Session);
@@ -168,8 +168,8 @@ fn order(
     hooks::create_container(&mut steps, inputs, hooks)?;
     // After the hooks: they may have mounted something where it is. Before anything is read-only.
     process::make_cwd(&mut steps, process)?;
-    // After hooks and cwd, which may need to write there. Before pivot: the null device that covers files is the host's,
-    // and after pivot no mount of the host can be cloned any more.
+    // After hooks and cwd, which may need to write there. Before pivot: the null device that covers files is the
+    // host's, and after pivot no mount of the host can be cloned any more.
     rootfs::protect_paths(&mut steps, linux)?;
 
     rootfs::jail(&mut steps, inputs);

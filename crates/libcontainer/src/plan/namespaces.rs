@@ -1,9 +1,9 @@
 //! Which namespaces are new, joined or the runtime's own, and in how many stages init comes to be.
 //!
 //! One `clone3` makes init in all its new namespaces. Three things need a first stage that stays in the runtime's pid
-//! namespace: joining a namespace by path (a pid namespace is entered by children only), and a new time namespace (its
-//! offsets must be written before the first process enters it). Then only [`Op::Fork`] makes a new pid namespace, or the
-//! first stage would be its pid 1.
+//! namespace: joining a namespace by path (a pid namespace is entered by children only), and a new time namespace
+//! (its offsets must be written before the first process enters it). Then only [`Op::Fork`] makes a new pid
+//! namespace, or the first stage would be its pid 1.
 //!
 //! Runs in: any process.
 
@@ -65,8 +65,8 @@ impl Namespaces {
     /// How init is started.
     pub fn spawn(&self) -> SpawnPlan {
         let two_stages = !self.joined.is_empty() || self.is_new(CLONE_NEWTIME);
-        // The cgroup namespace's root is the cgroup that the caller of unshare is in: init makes it itself. clone3 would
-        // take the runtime's cgroup where CLONE_INTO_CGROUP comes later in the kernel's order.
+        // The cgroup namespace's root is the cgroup that the caller of unshare is in: init makes it itself. clone3
+        // would take the runtime's cgroup where CLONE_INTO_CGROUP comes later in the kernel's order.
         let by_clone = self.new & !(CLONE_NEWCGROUP | CLONE_NEWTIME);
         let fork_flags = if two_stages { by_clone & CLONE_NEWPID } else { 0 };
         SpawnPlan {

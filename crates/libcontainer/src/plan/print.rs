@@ -95,9 +95,10 @@ fn remark_text(remark: &Remark) -> String {
     }
 }
 
-/// Strings bare, all else as JSON.
+/// Strings bare where they are one line, all else as JSON.
 fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    let bare = value.as_str().filter(|text| !text.contains(char::is_control));
+    bare.map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn lines(plan: &Plan) -> Vec<Line> {

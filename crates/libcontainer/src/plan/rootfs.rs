@@ -23,8 +23,8 @@ const S_IFIFO: u32 = 0o010_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFBLK: u32 = 0o060_000;
 
-/// The devices of config-linux.md, "Default Devices": character devices, 0666, owned by root. /dev/console and /dev/ptmx
-/// are made elsewhere.
+/// The devices of config-linux.md, "Default Devices": character devices, 0666, owned by root. /dev/console and
+/// /dev/ptmx are made elsewhere.
 const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/random", 1, 8),
@@ -61,10 +61,8 @@ pub(super) fn enter(steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecEr
         let text = "[r]private is not safe without pivot_root (--no-pivot)";
         return Err(SpecError::new(PROPAGATION, text));
     }
-    // Slave: what the host mounts later is seen, what the container mounts never gets out. runc's default too.
-    let flags = given.unwrap_or(MS_SLAVE | MS_REC);
     let origin = given.map_or(Origin::Always, |_| PROPAGATION.into());
-    steps.push(origin, &Op::Propagation { flags: word(flags) });
+    steps.push(origin, &Op::Propagation { flags: word(first_propagation(given)) });
     if needs_private_parent(given) {
         steps.push(ROOT, &Op::PrivateParent { path: &path });
     }
@@ -72,13 +70,23 @@ pub(super) fn enter(steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecEr
     Ok(())
 }
 
-/// Not needed where all mounts were just made slaves, or private, by name: neither is shared. (By default runc makes the
-/// parent private on top of that: later mounts of the host in the root file system do not show.)
-fn needs_private_parent(given: Option<u64>) -> bool {
+/// How the mounts that were copied from the host hear of it.
+fn first_propagation(given: Option<u64>) -> u64 {
     match given {
-        Some(flags) => flags & MS_SLAVE == 0 && flags != MS_PRIVATE | MS_REC,
-        None => true,
+        // What the host mounts later is seen, what the container mounts never gets out. runc's default too.
+        None => MS_SLAVE | MS_REC,
+        // An unbindable mount cannot be cloned, neither as the root file system nor as the source of a bind mount
+        // (which is where runc fails): private until all is there, and unbindable after pivot.
+        Some(flags) if flags & MS_UNBINDABLE != 0 => MS_PRIVATE | MS_REC,
+        Some(flags) => flags,
     }
+}
+
+/// Not needed where all mounts were just made slaves, or private, by name: neither is shared. (By default runc makes
+/// the parent private on top of that: later mounts of the host in the root file system do not show.)
+fn needs_private_parent(given: Option<u64>) -> bool {
+    let first = first_propagation(given);
+    given.is_none() || first & MS_SLAVE == 0 && first != MS_PRIVATE | MS_REC
 }
 
 /// What cannot be had without a mount namespace would change the host: nothing of it is done.
@@ -181,8 +189,8 @@ pub(super) fn jail(steps: &mut Steps, inputs: &Inputs<'_>) {
     } else {
         steps.push(ROOT, &Op::Pivot { slave_old: may_be_shared(given) });
     }
-    // runc: [r]private and [r]slave were set before, on all there was; the others can only be set on what is now "/", or
-    // they would reach the host.
+    // runc: [r]private and [r]slave were set before, on all there was; the others can only be set on what is now "/",
+    // or they would reach the host.
     if let Some(flags) = given.filter(|flags| flags & (MS_PRIVATE | MS_SLAVE) == 0) {
         steps.push(PROPAGATION, &Op::RootPropagation { flags: word(flags) });
     }
@@ -190,9 +198,8 @@ pub(super) fn jail(steps: &mut Steps, inputs: &Inputs<'_>) {
 
 /// Whether mounts of the old root may still be peers of the host's.
 fn may_be_shared(given: Option<u64>) -> bool {
-    let is_cut_off =
-        |flags| flags & MS_REC != 0 && flags & (MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE) != 0;
-    given.is_some_and(|flags| !is_cut_off(flags))
+    let first = first_propagation(given);
+    first & MS_REC == 0 || first & (MS_SLAVE | MS_PRIVATE) == 0
 }
 
 /// The root mount is read-only from here on.

@@ -79,8 +79,8 @@ fn has_nul(origin: &Origin) -> SpecError {
     SpecError::new(origin.to_string(), "has a NUL byte")
 }
 
-/// An absolute path without `.`, `..` and repeated slashes; `..` at the root is the root. By the words alone: nothing is
-/// looked up, and what is no absolute path is taken as below `/`.
+/// An absolute path without `.`, `..` and repeated slashes; `..` at the root is the root. By the words alone: nothing
+/// is looked up, and what is no absolute path is taken as below `/`.
 pub(super) fn clean(path: impl AsRef<Path>) -> PathBuf {
     let mut cleaned = PathBuf::from("/");
     for component in path.as_ref().components() {

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
 
 use crate::error::Error;
 
@@ -35,6 +37,15 @@ pub(crate) fn connect(flag: &'static str, path: &Path) -> Result<OwnedFd, Error>
     let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
     let through_fd = Path::new("/proc/thread-self/fd").join(number.to_string()).join(name);
     UnixStream::connect(through_fd).map(Into::into).map_err(problem)
+}
+
+/// Two connected stream sockets.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::Os {
+            call: "socketpair for the terminal".into(),
+            source: errno.into(),
+        })
 }
 
 /// Sends `fd` over `socket` in one message with this payload.

@@ -19,6 +19,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct Handles<'a> {
     console: Option<ConsoleFd<'a>>,
+    console_receiver: Option<OwnedFd>,
     namespaces: Vec<(Handle, OwnedFd)>,
     /// Where the pidfd of init is sent to.
     pub pidfd_socket: Option<OwnedFd>,
@@ -35,12 +36,19 @@ impl<'a> Handles<'a> {
     pub fn open(plan: &Plan, options: &'a CreateOptions) -> Result<Self, Error> {
         let kept = options.listen_fds.saturating_add(options.preserve_fds);
         check_preserved(options.listen_fds, kept)?;
+        let mut console_receiver = None;
         let console = match &options.console {
             None => None,
             Some(Console::Socket(path)) => {
                 Some(ConsoleFd::Opened(console::connect("--console-socket", path)?))
             }
             Some(Console::Connected(fd)) => Some(ConsoleFd::Given(fd.as_fd())),
+            Some(Console::Receive) if plan.terminal => {
+                let (ours, inits) = console::pair()?;
+                console_receiver = Some(ours);
+                Some(ConsoleFd::Opened(inits))
+            }
+            Some(Console::Receive) => None,
         };
         let pidfd_socket = options
             .pidfd_socket
@@ -48,7 +56,13 @@ impl<'a> Handles<'a> {
             .map(|path| console::connect("--pidfd-socket", path))
             .transpose()?;
         let opened = plan.spawn.joins.iter().map(|join| Ok((join.handle, open_namespace(join)?)));
-        Ok(Self { console, namespaces: opened.collect::<Result<_, Error>>()?, pidfd_socket })
+        let namespaces = opened.collect::<Result<_, Error>>()?;
+        Ok(Self { console, console_receiver, namespaces, pidfd_socket })
+    }
+
+    /// Where the terminal arrives that [`Console::Receive`] has asked for.
+    pub fn console_receiver(&self) -> Option<BorrowedFd<'_>> {
+        self.console_receiver.as_ref().map(AsFd::as_fd)
     }
 
     /// The fds that survive exec, beside those that the caller adds, and init's argument that names all of them.

@@ -4,13 +4,13 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use corten_plan::frame::FRAME_LENGTH;
 use corten_plan::{Frame, Point};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -35,11 +35,14 @@ pub(crate) enum Message {
 
 /// The socket.
 #[derive(Debug)]
-pub(crate) struct Link(OwnedFd);
+pub(crate) struct Link {
+    socket: OwnedFd,
+    deadline: Option<Duration>,
+}
 
 impl Link {
-    /// The two ends: ours, and init's.
-    pub fn pair() -> Result<(Self, OwnedFd), Error> {
+    /// The two ends: ours, and init's. No message is waited for longer than `deadline` (`None`: for ever).
+    pub fn pair(deadline: Option<Duration>) -> Result<(Self, OwnedFd), Error> {
         let (ours, inits) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -47,7 +50,11 @@ impl Link {
             None,
         )
         .map_err(|errno| failed("socketpair", errno))?;
-        Ok((Self(ours), inits))
+        if deadline.is_some() {
+            set_socket_timeout(&ours, Timeout::Recv, deadline)
+                .map_err(|errno| failed("setsockopt(SO_RCVTIMEO)", errno))?;
+        }
+        Ok((Self { socket: ours, deadline }, inits))
     }
 
     /// Lets init go on; `state` is what its hooks read on stdin.
@@ -60,7 +67,7 @@ impl Link {
             ancillary.push(SendAncillaryMessage::ScmRights(&fds));
         }
         let sent = rustix::net::sendmsg(
-            &self.0,
+            &self.socket,
             &[IoSlice::new(&frame)],
             &mut ancillary,
             SendFlags::NOSIGNAL,
@@ -72,23 +79,21 @@ impl Link {
         }
     }
 
-    /// The next message; `what` says what is waited for, should the deadline pass (`None`: there is none).
-    pub fn receive(&self, what: &str, deadline: Option<Duration>) -> Result<Message, Error> {
+    /// The next message; `what` says what is waited for, should the deadline pass.
+    pub fn receive(&self, what: &str) -> Result<Message, Error> {
         let mut bytes = Box::new([0; FRAME_LENGTH]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        if let Some(deadline) = deadline {
-            self.wait(what, deadline)?;
-        }
         let received = loop {
             let mut buffers = [IoSliceMut::new(&mut *bytes)];
             match rustix::net::recvmsg(
-                &self.0,
+                &self.socket,
                 &mut buffers,
                 &mut ancillary,
                 RecvFlags::CMSG_CLOEXEC,
             ) {
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(self.timeout(what)),
                 // The other end was closed with data of ours unread.
                 Err(Errno::CONNRESET) => return Ok(Message::Closed),
                 received => break received.map_err(|errno| failed("receive from init", errno))?,
@@ -111,21 +116,8 @@ impl Link {
         }
     }
 
-    fn wait(&self, what: &str, deadline: Duration) -> Result<(), Error> {
-        let end = Instant::now() + deadline;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
-            let left = Timespec::try_from(left).map_err(|_| failed("poll", Errno::INVAL))?;
-            match poll(&mut fds, Some(&left)) {
-                Ok(0) => {
-                    return Err(Error::Timeout { what: what.into(), seconds: deadline.as_secs() });
-                }
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed("poll", errno)),
-            }
-        }
+    fn timeout(&self, what: &str) -> Error {
+        Error::Timeout { what: what.into(), seconds: self.deadline.unwrap_or_default().as_secs() }
     }
 }
 

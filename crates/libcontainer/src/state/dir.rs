@@ -1,7 +1,7 @@
-//! A container's directory below the root: `lock`, `intent.json`, `state.json`, `exec.fifo`.
+//! A container's directory below the root: `intent.json`, `state.json`, `exec.fifo`.
 //!
-//! Making the directory takes the id. The lock is held by create, start and delete; what must never wait (state, list,
-//! kill) does not take it. The intent is written before the first side effect and never changed, so that a damaged or
+//! Making the directory takes the id. The lock is an flock(2) on the directory itself; create, start and delete hold it, and
+//! what must never wait (state, list, kill) does not take it. The intent is written before the first side effect and never changed, so that a damaged or
 //! missing state.json loses nothing: delete finds cgroup and hooks in the intent.
 //!
 //! Runs in: runtime.
@@ -18,7 +18,6 @@ use rustix::io::Errno;
 use super::{ContainerId, Record};
 use crate::error::Error;
 
-const LOCK: &str = "lock";
 const INTENT: &str = "intent.json";
 const STATE: &str = "state.json";
 const STATE_TEMPORARY: &str = "state.json.tmp";
@@ -37,7 +36,15 @@ pub(crate) struct StateDir {
 
 /// The container's lock; released when dropped.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held open, not read")] OwnedFd);
+pub(crate) struct Lock<'a>(&'a OwnedFd);
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        if let Err(errno) = rustix::fs::flock(self.0, FlockOperation::Unlock) {
+            log::warn!("unlock a state directory: {errno}");
+        }
+    }
+}
 
 /// What [`StateDir::read`] found.
 #[derive(Debug)]
@@ -56,11 +63,11 @@ pub(crate) enum Found {
 }
 
 impl StateDir {
-    /// Makes the directory of `id`, which takes the id, and locks it.
+    /// Makes the directory of `id`, which takes the id.
     ///
     /// # Errors
     /// [`Error::Exists`] when the id is taken.
-    pub fn create(root: &Path, id: &ContainerId) -> Result<(Self, Lock), Error> {
+    pub fn create(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let root_fd = match open_dir(root) {
             Err(Errno::NOENT) => make_root(root)?,
             opened => opened.map_err(|errno| failed("open", root, errno))?,
@@ -69,10 +76,15 @@ impl StateDir {
             Err(Errno::EXIST) => return Err(Error::Exists { id: id.to_string() }),
             made => made.map_err(|errno| failed("make", &root.join(id.as_str()), errno))?,
         }
-        let dir = Self::open_in(root, root_fd, id)?.ok_or_else(|| deleted(id))?;
-        // A `delete --force` of the same id may have come in between and removed the directory.
-        let lock = dir.try_lock()?.ok_or_else(|| deleted(id))?;
-        Ok((dir, lock))
+        Self::open_in(root, root_fd, id)?.ok_or_else(|| deleted(id))
+    }
+
+    /// Takes the lock of a directory that was just made. A `delete --force` of the same id may have come in between.
+    ///
+    /// # Errors
+    /// [`Error::WrongStatus`].
+    pub fn lock_new(&self) -> Result<Lock<'_>, Error> {
+        self.try_lock()?.ok_or_else(|| deleted(&ContainerId(self.name.clone())))
     }
 
     /// Opens the directory of `id`.
@@ -109,28 +121,21 @@ impl StateDir {
     }
 
     /// Takes the lock if nobody holds it. `None`: somebody does, or the container was deleted meanwhile.
-    pub fn try_lock(&self) -> Result<Option<Lock>, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = match rustix::fs::openat(&self.dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
-            // The directory was removed.
-            Err(Errno::NOENT) => return Ok(None),
-            opened => opened.map_err(|errno| self.failed("open", LOCK, errno))?,
-        };
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    pub fn try_lock(&self) -> Result<Option<Lock<'_>>, Error> {
+        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
-            locked => locked.map_err(|errno| self.failed("lock", LOCK, errno))?,
+            locked => locked.map_err(|errno| failed("lock", &self.path, errno))?,
         }
-        // Delete unlinks the file while it holds the lock: what we have locked may be of no container any more.
-        let links =
-            rustix::fs::fstat(&lock).map_err(|errno| self.failed("stat", LOCK, errno))?.st_nlink;
-        Ok((links > 0).then_some(Lock(lock)))
+        let lock = Lock(&self.dir);
+        // Delete removes the directory while it holds the lock: what we have locked may be of no container any more.
+        Ok((!self.is_gone()).then_some(lock))
     }
 
     /// Takes the lock, waiting for at most `deadline`.
     ///
     /// # Errors
     /// [`Error::NotFound`] when the container is deleted meanwhile; [`Error::Timeout`].
-    pub fn lock(&self, deadline: Duration) -> Result<Lock, Error> {
+    pub fn lock(&self, deadline: Duration) -> Result<Lock<'_>, Error> {
         let end = Instant::now() + deadline;
         let mut pause = Duration::from_millis(1);
         loop {
@@ -154,17 +159,18 @@ impl StateDir {
         }
     }
 
-    /// Whether another process holds the lock, without disturbing it.
+    /// Whether somebody holds the lock (we too), without disturbing it: takes it for a moment by another open file
+    /// description, shared, so that two who ask do not see each other.
     pub fn is_locked(&self) -> Result<bool, Error> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = match rustix::fs::openat(&self.dir, LOCK, flags, Mode::empty()) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let again = match rustix::fs::openat(&self.dir, ".", flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(false),
-            opened => opened.map_err(|errno| self.failed("open", LOCK, errno))?,
+            opened => opened.map_err(|errno| failed("open", &self.path, errno))?,
         };
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+        match rustix::fs::flock(&again, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(Errno::WOULDBLOCK) => Ok(true),
-            Err(errno) => Err(self.failed("lock", LOCK, errno)),
+            Err(errno) => Err(failed("lock", &self.path, errno)),
         }
     }
 
@@ -235,10 +241,10 @@ impl StateDir {
         Ok(Some(Box::new(record)))
     }
 
-    /// Removes the directory and all that is in it; what is gone already is no error. The intent goes first and the
-    /// lock last, so that a removal which is interrupted can be done again.
+    /// Removes the directory and all that is in it; what is gone already is no error. The intent goes first, so
+    /// that a removal which is interrupted can be done again.
     pub fn remove(&self) -> Result<(), Error> {
-        for name in [INTENT, STATE, STATE_TEMPORARY, START_FIFO, LOCK] {
+        for name in [INTENT, STATE, STATE_TEMPORARY, START_FIFO] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.failed("remove", name, errno)),

@@ -11,10 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// `PID_FS_MAGIC` of `<linux/magic.h>`: a pidfd is a file of pidfs (Linux 6.9), whose inode numbers are unique within a
-/// boot.
-const PID_FS_MAGIC: u64 = 0x5049_4446;
-
 /// A process, so that a later one with the same pid is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,8 +18,7 @@ pub(crate) struct Process {
     pub pid: i32,
     /// Clock ticks after boot: field 22 of `/proc/PID/stat`.
     pub start_time: u64,
-    /// Inode of the pidfd; 0 where the kernel has no pidfs.
-    #[serde(default)]
+    /// Inode of the pidfd: unique within a boot where the kernel has pidfs (Linux 6.9), the same for all where it has not.
     pub pidfd_inode: u64,
 }
 
@@ -33,13 +28,6 @@ impl Process {
     pub fn of(pid: i32, pidfd: impl AsFd, stat: ProcessStat) -> Result<Self, Error> {
         let pidfd_inode = pidfd_inode(pidfd).map_err(|source| os("fstat(pidfd)", source))?;
         Ok(Self { pid, start_time: stat.start_time, pidfd_inode })
-    }
-
-    /// This process.
-    pub fn current() -> Result<Self, Error> {
-        let pid = rustix::process::getpid();
-        let stat = ProcessStat::read(pid.as_raw_pid())?;
-        Ok(Self { pid: pid.as_raw_pid(), start_time: stat.start_time, pidfd_inode: 0 })
     }
 
     /// A pidfd of it, if it is still there and has not become a zombie. The pidfd is opened first and compared after:
@@ -59,7 +47,7 @@ impl Process {
         };
         let inode = pidfd_inode(&pidfd).map_err(|source| os("fstat(pidfd)", source))?;
         let is_it = stat.start_time == self.start_time
-            && (self.pidfd_inode == 0 || inode == self.pidfd_inode)
+            && inode == self.pidfd_inode
             && !stat.is_zombie
             && boot_id()? == boot_id_then;
         Ok(is_it.then_some(pidfd))
@@ -71,11 +59,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 fn pidfd_inode(pidfd: impl AsFd) -> io::Result<u64> {
-    let stat = rustix::fs::fstat(&pidfd)?;
-    let filesystem = rustix::fs::fstatfs(&pidfd)?;
-    #[expect(clippy::cast_sign_loss, reason = "a magic number; its type differs by architecture")]
-    let is_pidfs = filesystem.f_type as u64 == PID_FS_MAGIC;
-    Ok(if is_pidfs { stat.st_ino } else { 0 })
+    Ok(rustix::fs::fstat(&pidfd)?.st_ino)
 }
 
 /// What is used of `/proc/PID/stat`.
@@ -165,9 +149,7 @@ mod tests {
         assert!(process.open("another boot").unwrap().is_none());
         let earlier = Process { start_time: process.start_time - 1, ..process };
         assert!(earlier.open(&boot).unwrap().is_none());
-        if process.pidfd_inode != 0 {
-            let other = Process { pidfd_inode: process.pidfd_inode + 1, ..process };
-            assert!(other.open(&boot).unwrap().is_none());
-        }
+        let other = Process { pidfd_inode: process.pidfd_inode + 1, ..process };
+        assert!(other.open(&boot).unwrap().is_none());
     }
 }

@@ -135,7 +135,8 @@ fn order_without_hooks_of_create_has_one_point() {
     }
 }
 
-/// Every combination of: the pid namespace new, joined or the runtime's; another one joined or not; a new time namespace.
+/// Every combination of: the pid namespace new, joined or the runtime's; another one joined or not; a new time
+/// namespace.
 #[test]
 fn spawn_truth_table() {
     for pid in ["new", "joined", "host"] {
@@ -224,8 +225,8 @@ fn propagation_of_each_word_is_set_where_it_must_be() {
         (Some("rprivate"), false, false, false),
         (Some("shared"), true, true, true),
         (Some("rshared"), true, true, true),
-        (Some("unbindable"), true, true, true),
-        (Some("runbindable"), true, false, true),
+        (Some("unbindable"), false, false, true),
+        (Some("runbindable"), false, false, true),
     ] {
         let plan = planned(json!({ "linux": { "rootfsPropagation": word } }));
         let names = names(&plan);
