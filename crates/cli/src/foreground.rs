@@ -5,9 +5,9 @@
 //!
 //! Runs in: runtime.
 
+use crate::exit::ExitCode;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 
 use anyhow::Context;
 use libcontainer::{Console, Container, CreateOptions, ExitStatus, InitProcess, Signal};
@@ -209,9 +209,8 @@ mod tests {
 
     #[test]
     fn exit_code_is_the_process_s_own_or_128_and_the_signal() {
-        let code = |status| format!("{:?}", exit_code(status));
-        assert_eq!(code(ExitStatus::Exited(0)), format!("{:?}", ExitCode::SUCCESS));
-        assert_eq!(code(ExitStatus::Exited(255)), format!("{:?}", ExitCode::from(255)));
-        assert_eq!(code(ExitStatus::Signaled(9)), format!("{:?}", ExitCode::from(137)));
+        assert_eq!(exit_code(ExitStatus::Exited(0)), ExitCode::SUCCESS);
+        assert_eq!(exit_code(ExitStatus::Exited(255)), ExitCode::from(255));
+        assert_eq!(exit_code(ExitStatus::Signaled(9)), ExitCode::from(137));
     }
 }

@@ -9,6 +9,7 @@
 mod args;
 mod argv;
 mod commands;
+mod exit;
 mod fds;
 mod foreground;
 mod log;
@@ -16,26 +17,31 @@ mod report;
 mod terminal;
 mod usage;
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::{env, fs};
 
 use anyhow::Context;
 use args::{GlobalArgs, Globals};
 use argv::CommandLine;
 use clap::ArgMatches;
 use commands::Entry;
+use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use usage::UsageError;
 
 pub use args::command_tree;
+pub use exit::ExitCode;
 
 /// What the program is called in every text.
 const PROGRAM: &str = "corten";
 
-/// Does what the process was called for.
+/// Does what the process was called for; returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Err(error) = prepare_process() {
+        return report::failure(&error);
+    }
     let globals = GlobalArgs::command();
     let line = CommandLine::split(env::args_os().skip(1), &globals, |name| {
         commands::find(name).map(Entry::command)
@@ -43,6 +49,25 @@ pub fn main() -> ExitCode {
     GlobalArgs::parse(globals, &line.globals)
         .and_then(|globals| dispatch(&globals, &line))
         .unwrap_or_else(|error| report::failure(&error))
+}
+
+/// What std's own start does for a program and ours (`src/main.rs`) leaves to us: fds 0 to 2 are open, so that no file of ours
+/// becomes the stdio of a container, and a reader that is gone is an error of write(2) and no signal. SIGPIPE is blocked and
+/// not ignored: ignored signals survive execve, and init empties the mask.
+fn prepare_process() -> anyhow::Result<()> {
+    let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let mut fds = stdio.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty()));
+    rustix::event::poll(&mut fds, Some(&Timespec::default())).context("look at stdio")?;
+    for fd in &fds {
+        if fd.revents().contains(PollFlags::NVAL) {
+            // The lowest number that is free: the one that is missing. It stays open.
+            let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+            std::mem::forget(null.context("open /dev/null in place of a closed fd of stdio")?);
+        }
+    }
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGPIPE);
+    set.thread_block().context("block SIGPIPE")
 }
 
 fn dispatch(globals: &GlobalArgs, line: &CommandLine) -> anyhow::Result<ExitCode> {

@@ -2,8 +2,8 @@
 //!
 //! Runs in: runtime.
 
+use crate::exit::ExitCode;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use crate::log;
 use crate::usage::UsageError;

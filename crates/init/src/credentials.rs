@@ -87,7 +87,7 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     process::set_gid(gid).at(Stage::Gid)?;
     process::set_uid(uid).at(Stage::Uid)?;
     let data = sets.data();
-    process::capset(&data).at(Stage::Capset)?;
+    set_capabilities(&data)?;
     raise_ambient(init, sets.ambient, last)?;
     read_back(uid, gid, &data)
 }
@@ -131,6 +131,17 @@ fn set_groups(groups: Ids<'_>) -> Done {
     let read = process::getgroups(ids).at(Stage::ReadBack)?;
     let kept = groups.iter().all(|id| ids.binary_search(&id).is_ok());
     if read == count && kept { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+/// Which one is the first that we have not ourselves, and so cannot give, the kernel does not say.
+fn set_capabilities(data: &[CapData; 2]) -> Done {
+    let Err(errno) = process::capset(data) else { return Ok(()) };
+    let [low, high] = process::capget().at(Stage::Capset)?;
+    let [wanted_low, wanted_high] = data.map(|half| half.permitted | half.effective);
+    let missing = [wanted_low & !low.permitted, wanted_high & !high.permitted];
+    let missing = u64::from(missing[0]) | u64::from(missing[1]) << 32;
+    let item = if missing == 0 { u16::MAX } else { item(missing.trailing_zeros()) };
+    Err(Failed { stage: Stage::Capset, item, errno })
 }
 
 /// A capability that cannot be ambient is a warning, as with runc: it must be permitted and inheritable.

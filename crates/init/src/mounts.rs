@@ -17,7 +17,7 @@ use crate::sys::abi::{
     MountAttr, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS, S_IFDIR,
     STATX_ATTR_MOUNT_ROOT,
 };
-use crate::sys::{Errno, Fd, FdRef, fs, mount};
+use crate::sys::{Errno, Fd, FdRef, close_dropped, fs, mount};
 use crate::target::{self, Leaf, Target};
 
 /// The item of [`Stage::Option`] that stands for the source.
@@ -34,6 +34,12 @@ pub struct Attributes {
     pub recursive_clear: u64,
     /// `MS_SHARED` and its siblings.
     pub propagation: Ids<'static>,
+}
+
+impl Attributes {
+    fn is_empty(&self) -> bool {
+        self.recursive_set | self.recursive_clear == 0 && self.propagation.is_empty()
+    }
 }
 
 /// A new file system.
@@ -107,6 +113,8 @@ pub fn file_system(
     };
     if flags & mount_flags::COPY_UP != 0 {
         copy_up::copy(&mut init.detail, target.get(), mounted.get())?;
+        // A file that is open for writing keeps the mount from becoming read-only.
+        close_dropped();
         set(mounted.get(), 0, later, 0).at(Stage::Attr)?;
     }
     finish(mounted.get(), attributes)?;
@@ -272,15 +280,10 @@ fn open_target(init: &Init, path: &CStr, leaf: Leaf, flags: u32) -> Result<Fd, F
     let no_symlinks = flags & mount_flags::NO_SYMLINKS != 0;
     let resolve = if no_symlinks { RESOLVE_NO_SYMLINKS } else { 0 };
     let Target { fd, made } = target::open_or_make(init.root()?, path, leaf, resolve)?;
-    if no_symlinks && !made && fs::status(fd.get()).at(Stage::Target)?.kind() != S_IFDIR {
-        return Err(Failed::new(Stage::Verify, Errno::ENOTDIR));
-    }
     // In a procfs nothing can be made; a mount over a part of it would make what the kernel says a lie
     // (CVE-2019-16884).
-    if !made && flags & mount_flags::MAY_COVER_PROC == 0 {
-        if is_procfs(fd.get()).at(Stage::Target)? {
-            return Err(Failed::new(Stage::Verify, Errno::EPERM));
-        }
+    if !made && flags & mount_flags::MAY_COVER_PROC == 0 && is_procfs(fd.get()).at(Stage::Target)? {
+        return Err(Failed::new(Stage::Verify, Errno::EPERM));
     }
     Ok(fd)
 }
@@ -297,8 +300,14 @@ pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, f
     let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
     let below = fs::status(target.get()).at(Stage::Target)?.mnt_id;
     let by_fd = proc_path(target.get()).at(Stage::Target)?;
-    mount::mount(new.source, by_fd.as_c_str(), Some(new.fstype), new.ms_flags, Some(new.data))
-        .at(Stage::FsMount)?;
+    let (fstype, options) = (Some(new.fstype), Some(new.data));
+    let mounted = mount::mount(new.source, by_fd.as_c_str(), fstype, new.ms_flags, options);
+    if let Err(errno) = mounted {
+        return Err(explain(&mut init.detail, new, errno));
+    }
+    if attributes.is_empty() && flags & mount_flags::COPY_UP == 0 {
+        return Ok(());
+    }
     // mount(2) gives no fd: the target is resolved once more, and must be the root of another mount now.
     let top = target::open(init.root()?, path, crate::sys::abi::O_PATH, 0).at(Stage::Target)?;
     let status = fs::status(top.get()).at(Stage::Verify)?;
@@ -309,6 +318,28 @@ pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, f
         copy_up::copy(&mut init.detail, target.get(), top.get())?;
     }
     finish(top.get(), attributes)
+}
+
+/// Why mount(2) failed: the new API says it in words, where it fails too.
+#[inline(never)]
+fn explain(detail: &mut Detail, new: &Data, errno: Errno) -> Failed {
+    let failed = Failed::new(Stage::FsMount, errno);
+    let context = match mount::fsopen(new.fstype) {
+        Err(Errno::ENODEV) => return Failed::new(Stage::FsOpen, errno),
+        Err(_) => return failed,
+        Ok(context) => context,
+    };
+    let mut option = Path::new();
+    for (text, item) in new.data.to_bytes().split(|byte| *byte == b',').zip(0..) {
+        option.truncate(0);
+        if text.is_empty() || option.push(&[text]).is_err() {
+            continue;
+        }
+        if let Err(errno) = set_option(context.get(), option.as_c_str()) {
+            return refused(detail, context.get(), &[text], item, errno);
+        }
+    }
+    failed
 }
 
 /// The path by which calls that take no fd reach what `fd` is open on; in the host's procfs, so only before pivot.

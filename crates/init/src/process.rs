@@ -64,9 +64,11 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
         2 => Point::Ready,
         _ => return Err(Failed::new(Stage::Plan, Errno::EINVAL)),
     };
-    // While we wait, others may look at us: nothing unneeded is open, and no procfs without masks.
-    init.procfs = None;
-    sys::close_dropped();
+    // While we wait for `start`, others may look at us: nothing unneeded is open, and no procfs without masks.
+    if point == Point::Ready {
+        init.procfs = None;
+        sys::close_dropped();
+    }
     // Before the report: the runtime may end as soon as it has let us go. Until then the end of the socket tells us.
     if point == Point::Ready && init.dies_with_runtime {
         process::prctl(PR_SET_PDEATHSIG, 0, 0).at(Stage::Wait)?;

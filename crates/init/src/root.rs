@@ -158,52 +158,57 @@ pub fn mount_attributes(init: &Init, path: &CStr, set: u64) -> Done {
 /// chroot would find them without masks (runc's `msMoveRoot`).
 #[inline(never)]
 fn hide_kernel_file_systems(own: u64) -> Done {
-    let root = mount_point(own)?;
-    let mut passes = 0;
+    // Opened once: the procfs that it lies in is among the first to go.
+    let file = fs::openat(FdRef::CWD, c"/proc/self/mountinfo", O_RDONLY, 0).at(Stage::Open)?;
+    let root = mount_point(file.get(), own).at(Stage::Op)?;
     let mut unmounted = true;
-    while unmounted && passes < MAX_PASSES {
-        unmounted = false;
-        passes += 1;
-        each_mount(&mut |line| {
-            if let Some(path) = exposed(line, root.bytes()) {
-                unmounted |= mount::umount(path.as_c_str(), MNT_DETACH).is_ok();
-            }
+    for _ in 0..MAX_PASSES {
+        if !core::mem::take(&mut unmounted) {
+            break;
+        }
+        let see = &mut |path: &CStr| {
+            unmounted |= mount::umount(path, MNT_DETACH).is_ok();
             Ok(())
-        })?;
+        };
+        each_exposed(file.get(), root.bytes(), see).at(Stage::Unmount)?;
     }
     // What cannot be unmounted (EINVAL: locked together with its parent) is covered.
-    each_mount(&mut |line| match exposed(line, root.bytes()) {
-        Some(path) => {
-            mount::mount(Some(c"tmpfs"), path.as_c_str(), Some(c"tmpfs"), MS_RDONLY, None)
-        }
-        None => Ok(()),
-    })
+    let tmpfs = Some(c"tmpfs");
+    let cover = &mut |path: &CStr| mount::mount(tmpfs, path, tmpfs, MS_RDONLY, None);
+    each_exposed(file.get(), root.bytes(), cover).at(Stage::Attach)
+}
+
+fn each_exposed(
+    file: FdRef<'_>,
+    root: &[u8],
+    see: &mut dyn FnMut(&CStr) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    each_mount(file, &mut |line| exposed(line, root).map_or(Ok(()), |path| see(path.as_c_str())))
 }
 
 /// Where the mount of this id is.
 #[inline(never)]
-fn mount_point(id: u64) -> Result<Path, Failed> {
+fn mount_point(file: FdRef<'_>, id: u64) -> Result<Path, Errno> {
     let mut found = None;
-    each_mount(&mut |line| {
+    each_mount(file, &mut |line| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let first = fields.next().and_then(|field| number(field, 10));
-        if first == Some(id) {
+        if fields.next().and_then(|field| number(field, 10)) == Some(id) {
             found = fields.nth(3).and_then(unescaped);
         }
         Ok(())
     })?;
-    found.ok_or(Failed::new(Stage::Op, Errno::ENOENT))
+    found.ok_or(Errno::ENOENT)
 }
 
 #[inline(never)]
-fn each_mount(see: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Done {
-    let flags = O_RDONLY;
-    let file = fs::openat(FdRef::CWD, c"/proc/self/mountinfo", flags, 0).at(Stage::Op)?;
+fn each_mount(
+    file: FdRef<'_>,
+    see: &mut dyn FnMut(&[u8]) -> Result<(), Errno>,
+) -> Result<(), Errno> {
     let mut lines = Lines::new();
-    while let Some(line) =
-        lines.next(|buffer| fs::read(file.get(), buffer).map(|read| read.len())).at(Stage::Op)?
-    {
-        see(line).at(Stage::Op)?;
+    fs::rewind(file)?;
+    while let Some(line) = lines.next(|buffer| fs::read(file, buffer).map(|read| read.len()))? {
+        see(line)?;
     }
     Ok(())
 }

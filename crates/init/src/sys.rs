@@ -218,7 +218,7 @@ impl FdRef<'_> {
 /// One bit for each of the first 256 numbers: dropped and not closed yet.
 static DROPPED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// How many may be dropped before they are closed.
-const MAX_DROPPED: u32 = 32;
+const MAX_DROPPED: u32 = 64;
 
 fn gather(number: i32) -> bool {
     let Ok(number) = usize::try_from(number) else { return true };

@@ -47,6 +47,14 @@ impl Leaf {
     /// A directory of the mode that mount points have.
     pub const MOUNT_POINT: Self = Self::Directory { mode: DIRECTORY_MODE };
 
+    /// What it is opened with where it exists. A file may be anything but made, and what it is shows when it is attached to.
+    fn flags(self) -> u32 {
+        match self {
+            Self::Directory { .. } => O_PATH | O_DIRECTORY,
+            Self::File => O_PATH,
+        }
+    }
+
     fn directory_mode(self) -> u32 {
         match self {
             Self::Directory { mode } => mode,
@@ -91,14 +99,15 @@ pub fn retry(mut open: impl FnMut() -> Called<Fd>) -> Called<Fd> {
 /// Opens `path` in the root; makes it as `leaf` where it is missing.
 ///
 /// # Errors
-/// [`Stage::Target`] when it cannot be resolved, [`Stage::Create`] when it cannot be made.
+/// [`Stage::Target`] when it cannot be resolved (ENOTDIR: it is no directory and should be one), [`Stage::Create`] when it
+/// cannot be made.
 pub fn open_or_make(
     root: FdRef<'_>,
     path: &CStr,
     leaf: Leaf,
     resolve: u64,
 ) -> Result<Target, Failed> {
-    match open(root, path, O_PATH, resolve) {
+    match open(root, path, leaf.flags(), resolve) {
         Ok(fd) => Ok(Target { fd, made: false }),
         Err(Errno::ENOENT) => make(root, path, leaf, resolve),
         Err(errno) => Err(Failed::new(Stage::Target, errno)),
@@ -110,13 +119,7 @@ pub fn open_or_make(
 /// # Errors
 /// As [`open_or_make`], and ENOTDIR.
 pub fn directory(root: FdRef<'_>, path: &CStr, mode: u32) -> Result<Fd, Failed> {
-    let fd = match open(root, path, O_PATH | O_DIRECTORY, 0) {
-        Err(Errno::ENOENT) => {
-            return make(root, path, Leaf::Directory { mode }, 0).map(|made| made.fd);
-        }
-        opened => opened,
-    };
-    fd.at(Stage::Target)
+    open_or_make(root, path, Leaf::Directory { mode }, 0).map(|target| target.fd)
 }
 
 /// Makes what is missing of `path`: as often as a link to something missing leads on.
@@ -128,7 +131,7 @@ fn make(root: FdRef<'_>, path: &CStr, leaf: Leaf, resolve: u64) -> Result<Target
         if let Some(target) = make_once(root, &mut wanted, leaf, resolve)? {
             return Ok(target);
         }
-        match open(root, wanted.as_c_str(), O_PATH, resolve) {
+        match open(root, wanted.as_c_str(), leaf.flags(), resolve) {
             Err(Errno::ENOENT) => {}
             opened => return opened.map(|fd| Target { fd, made: false }).at(Stage::Target),
         }

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, StatFs};
 
 use crate::error::Error;
+use crate::sys;
 
 /// `CGROUP2_SUPER_MAGIC` of `<linux/magic.h>`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -35,7 +36,7 @@ impl Facts {
     pub fn read() -> Result<Self, Error> {
         Ok(Self {
             euid: rustix::process::geteuid().as_raw(),
-            last_capability: last_capability()?,
+            last_capability: sys::capability::last(),
             cgroup: CgroupFacts::read()?,
         })
     }
@@ -99,13 +100,6 @@ fn parse_own_cgroup(content: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(line));
     let is_above = path.components().any(|component| component == Component::ParentDir);
     Some(if is_above || !path.is_absolute() { "/".into() } else { path.into() })
-}
-
-fn last_capability() -> Result<u32, Error> {
-    const PATH: &str = "/proc/sys/kernel/cap_last_cap";
-    let content = read_file(PATH)?;
-    let text = str::from_utf8(&content).unwrap_or_default();
-    text.trim_end().parse().map_err(|_| os(PATH, io::ErrorKind::InvalidData.into()))
 }
 
 /// A file of procfs, which its first reads return whole: a short read is the end, and there is no size to ask for.

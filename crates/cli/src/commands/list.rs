@@ -2,9 +2,9 @@
 //!
 //! Runs in: runtime.
 
+use crate::exit::ExitCode;
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::ExitCode;
 
 use anyhow::bail;
 use libcontainer::Container;

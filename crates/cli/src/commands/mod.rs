@@ -14,7 +14,7 @@ mod start;
 mod state;
 pub mod version;
 
-use std::process::ExitCode;
+use crate::exit::ExitCode;
 
 use anyhow::bail;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};

@@ -2,10 +2,10 @@
 //!
 //! Runs in: runtime.
 
+use crate::exit::ExitCode;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use libcontainer::spec::{default_spec, rootless, to_pretty_json};

@@ -2,7 +2,7 @@
 //!
 //! Runs in: runtime.
 
-use std::process::ExitCode;
+use crate::exit::ExitCode;
 
 use libcontainer::Container;
 

@@ -2,8 +2,8 @@
 //!
 //! Runs in: runtime.
 
+use crate::exit::ExitCode;
 use std::fmt::Write;
-use std::process::ExitCode;
 
 use crate::args::Globals;
 

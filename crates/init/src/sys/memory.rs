@@ -4,7 +4,7 @@
 
 use core::ffi::{CStr, c_char};
 use core::slice;
-use core::sync::atomic::AtomicI32;
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use super::{Errno, FdRef, Result, abi, call, fs};
 
@@ -27,18 +27,35 @@ pub fn map_file(fd: FdRef<'_>) -> Result<&'static [u8]> {
     Ok(unsafe { slice::from_raw_parts(start, length) })
 }
 
+/// What is left of the page that small pieces are taken from: its address and length.
+static REST: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+const PAGE: usize = 4096;
+/// All pieces begin at a multiple of this.
+const ALIGNMENT: usize = 8;
+
 /// Zeroed memory of ours.
 pub fn allocate(length: usize) -> Result<&'static mut [u8]> {
-    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS;
-    let start = map(length, abi::PROT_READ | abi::PROT_WRITE, flags, FdRef::inherited(-1))?;
-    // SAFETY: `start` is the beginning of `length` zeroed bytes that nothing else refers to and that are never unmapped.
+    let [next, left] = &REST;
+    let rounded = length.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
+    if left.load(Ordering::Relaxed) < rounded {
+        let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS;
+        let size = rounded.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
+        let start = map(size, abi::PROT_READ | abi::PROT_WRITE, flags, FdRef::inherited(-1))?;
+        next.store(start.expose_provenance(), Ordering::Relaxed);
+        left.store(size, Ordering::Relaxed);
+    }
+    let start = next.fetch_add(rounded, Ordering::Relaxed);
+    left.fetch_sub(rounded, Ordering::Relaxed);
+    let start: *mut u8 = core::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: `start` is the beginning of at least `length` zeroed bytes of an anonymous mapping, which are given out once and
+    // never unmapped.
     Ok(unsafe { slice::from_raw_parts_mut(start, length) })
 }
 
 /// Zeros of ours.
 pub fn numbers(count: usize) -> Result<&'static mut [u32]> {
     let bytes = allocate(count.checked_mul(size_of::<u32>()).ok_or(Errno::ENOMEM)?)?;
-    // SAFETY: the memory is page-aligned, zeroed, has room for `count` numbers, and is borrowed for ever.
+    // SAFETY: the memory is aligned to 8 bytes, zeroed, has room for `count` numbers, and is borrowed for ever.
     Ok(unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) })
 }
 
@@ -66,7 +83,7 @@ impl Pointers {
         let length = total.and_then(|total| total.checked_mul(size_of::<*const c_char>()));
         let bytes = allocate(length.ok_or(Errno::ENOMEM)?)?;
         let count = bytes.len() / size_of::<*const c_char>();
-        // SAFETY: the memory is page-aligned and zeroed (NULL pointers), holds `count` pointers, and is borrowed for ever.
+        // SAFETY: the memory is aligned to 8 bytes and zeroed (NULL pointers), holds `count` pointers, and is borrowed for ever.
         let slots = unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) };
         let mut rest = slots;
         let mut room = room.into_iter();

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use corten_plan::frame::{FIFO_FILL, FRAME_LENGTH};
 use corten_plan::{Frame, Op, PlanWriter, Point};
@@ -30,9 +31,37 @@ pub struct Container {
     pub namespaces: u64,
     /// What hooks read.
     pub state: Option<&'static [u8]>,
-    pub console: Option<OwnedFd>,
-    /// Called at each point with the path of the root file system and the pid.
+    console: Option<OwnedFd>,
+    /// Called at each point with the pid.
     pub at: Option<Box<dyn Fn(Point, i32)>>,
+    /// Called after it has ended.
+    pub after: Option<Box<dyn Fn()>>,
+    /// The runtime dies here.
+    pub hang_up_at: Option<Point>,
+    /// How long `start` lets it wait.
+    pub start_after: Duration,
+    /// fd 90 of init.
+    pub leak: Option<File>,
+    /// [`corten_plan::Handle::FIRST_FREE`].
+    pub joined: Option<File>,
+    /// Whether the last byte of the plan is changed.
+    pub damage: bool,
+}
+
+/// The other end of the console socket.
+pub struct Console(OwnedFd);
+
+impl Console {
+    /// The payload, and what comes out of the terminal until its end.
+    pub fn receive(&self) -> (String, String) {
+        let mut name = [0; 64];
+        let (count, master) = receive_bytes(&self.0, &mut name);
+        let mut text = Vec::new();
+        // EIO: nobody has the other end open any more.
+        drop(File::from(master.unwrap()).read_to_end(&mut text));
+        let owned = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (owned(&name[..count]), owned(&text))
+    }
 }
 
 /// What came of it.
@@ -93,6 +122,12 @@ impl Container {
             state: None,
             console: None,
             at: None,
+            after: None,
+            hang_up_at: None,
+            start_after: Duration::ZERO,
+            leak: None,
+            joined: None,
+            damage: false,
         }
     }
 
@@ -108,6 +143,12 @@ impl Container {
         CString::new(self.rootfs().as_os_str().as_bytes()).unwrap()
     }
 
+    pub fn console(&mut self) -> Console {
+        let (ours, theirs) = socket_pair(libc::SOCK_STREAM);
+        self.console = Some(theirs);
+        Console(ours)
+    }
+
     pub fn push(&mut self, op: &Op<'_>) -> u16 {
         self.plan.push(op).try_into().unwrap()
     }
@@ -116,26 +157,54 @@ impl Container {
     pub fn run(mut self) -> Outcome {
         let plan = std::mem::take(&mut self.plan);
         let ops = plan.ops() as usize;
-        let plan = memfd(&plan.finish(self.plan_flags).unwrap());
-        let times = memfd(&vec![0; ops * 16]);
-        let (socket, theirs) = socket_pair();
+        let mut plan = plan.finish(self.plan_flags).unwrap();
+        if self.damage {
+            *plan.last_mut().unwrap() ^= 1;
+        }
+        let (plan, times) = (memfd(&plan), memfd(&vec![0; ops * 16]));
+        let (socket, theirs) = socket_pair(libc::SOCK_SEQPACKET);
         let fifo = start_fifo(&self.directory.path().join("exec.fifo"));
         let (output, input) = pipe();
-        let inherited =
-            [Some(&plan), Some(&theirs), Some(&fifo), self.console.as_ref(), Some(&times)];
-        let (mut pid, mut pidfd) = spawn(&inherited, &input, self.namespaces);
-        drop((input, theirs));
+        let joined = self.joined.take().map(OwnedFd::from);
+        let handles = [
+            Some(&plan),
+            Some(&theirs),
+            Some(&fifo),
+            self.console.as_ref(),
+            Some(&times),
+            joined.as_ref(),
+        ];
+        let (pid, pidfd) = spawn(&handles, &input, self.leak.as_ref(), self.namespaces);
+        drop((input, theirs, self.console.take()));
         let reader = std::thread::spawn(move || read_all(output));
+        let (mut frames, status) = self.converse(socket, &fifo, pid, pidfd);
+        frames.extend(frames_in(fifo));
+        if let Some(after) = &self.after {
+            after();
+        }
+        Outcome { output: reader.join().unwrap(), status, frames, times: read_times(times) }
+    }
+
+    /// The runtime's side of the socket, until the container has ended.
+    fn converse(
+        &self,
+        socket: OwnedFd,
+        fifo: &OwnedFd,
+        mut pid: i32,
+        mut pidfd: OwnedFd,
+    ) -> (Vec<Seen>, i32) {
         let mut frames = Vec::new();
         while let Some((frame, fd)) = receive(&socket) {
             match (&frame, fd) {
+                (Seen::Reached(point), _) if self.hang_up_at == Some(*point) => break,
                 (Seen::Reached(point), _) => {
                     if let Some(at) = &self.at {
                         at(*point, pid);
                     }
                     go(&socket, self.state.map(memfd).as_ref());
                     if *point == Point::Ready {
-                        read_exactly(&fifo, FIFO_FILL.len());
+                        assert!(!has_ended(&pidfd, self.start_after));
+                        read_exactly(fifo, FIFO_FILL.len());
                     }
                 }
                 (Seen::Forked, Some(fd)) => {
@@ -146,9 +215,8 @@ impl Container {
             }
             frames.push(frame);
         }
-        let status = wait(&pidfd);
-        frames.extend(frames_in(fifo));
-        Outcome { output: reader.join().unwrap(), status, frames, times: read_times(times) }
+        drop(socket);
+        (frames, wait(&pidfd))
     }
 }
 
@@ -200,9 +268,9 @@ fn memfd(contents: &[u8]) -> OwnedFd {
     file.into()
 }
 
-fn socket_pair() -> (OwnedFd, OwnedFd) {
+fn socket_pair(kind: i32) -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_CLOEXEC;
     // SAFETY: `ends` has room for two descriptors.
     let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
     assert_eq!(made, 0);
@@ -231,7 +299,13 @@ fn start_fifo(path: &Path) -> OwnedFd {
 }
 
 /// Starts the image as the runtime does, but for the shared memory.
-fn spawn(inherited: &[Option<&OwnedFd>], output: &OwnedFd, namespaces: u64) -> (i32, OwnedFd) {
+fn spawn(
+    inherited: &[Option<&OwnedFd>],
+    output: &OwnedFd,
+    leak: Option<&File>,
+    namespaces: u64,
+) -> (i32, OwnedFd) {
+    let input = File::open("/dev/null").unwrap();
     let image = image().as_raw_fd();
     let numbers = inherited.iter().map(|fd| fd.map_or("-".into(), |fd| fd.as_raw_fd().to_string()));
     let table = CString::new(numbers.collect::<Vec<String>>().join(",")).unwrap();
@@ -249,8 +323,13 @@ fn spawn(inherited: &[Option<&OwnedFd>], output: &OwnedFd, namespaces: u64) -> (
             let mut all = std::mem::zeroed();
             libc::sigfillset(&raw mut all);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+            libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            libc::dup2(input.as_raw_fd(), 0);
             libc::dup2(output.as_raw_fd(), 1);
             libc::dup2(output.as_raw_fd(), 2);
+            if let Some(leak) = leak {
+                libc::dup2(leak.as_raw_fd(), 90);
+            }
             for fd in inherited.iter().flatten() {
                 libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0);
             }
@@ -271,6 +350,13 @@ fn spawn(inherited: &[Option<&OwnedFd>], output: &OwnedFd, namespaces: u64) -> (
 
 fn receive(socket: &OwnedFd) -> Option<(Seen, Option<OwnedFd>)> {
     let mut bytes = [0u8; FRAME_LENGTH];
+    match receive_bytes(socket, &mut bytes) {
+        (FRAME_LENGTH, fd) => Some((seen(&bytes), fd)),
+        _ => None,
+    }
+}
+
+fn receive_bytes(socket: &OwnedFd, bytes: &mut [u8]) -> (usize, Option<OwnedFd>) {
     let mut control = [0u64; 8];
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: all zero is a valid msghdr.
@@ -280,12 +366,15 @@ fn receive(socket: &OwnedFd) -> Option<(Seen, Option<OwnedFd>)> {
     // SAFETY: the message points to `bytes` and `control`, which outlive the call.
     let count =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-    if count <= 0 {
-        return None;
-    }
     // The header is 16 bytes.
     let fd = (message.msg_controllen > 0).then(|| owned(control[2] as i32));
-    Some((seen(&bytes), fd))
+    (usize::try_from(count).unwrap_or(0), fd)
+}
+
+fn has_ended(pidfd: &OwnedFd, within: Duration) -> bool {
+    let mut file = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd.
+    unsafe { libc::poll(&raw mut file, 1, within.as_millis().try_into().unwrap()) > 0 }
 }
 
 fn seen(bytes: &[u8]) -> Seen {
@@ -305,8 +394,14 @@ fn seen(bytes: &[u8]) -> Seen {
     }
 }
 
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(line.trim(), 16).unwrap()
+}
+
 fn go(socket: &OwnedFd, state: Option<&OwnedFd>) {
-    let mut bytes = Frame::Go { ignored: 1 << (libc::SIGPIPE - 1) }.encode();
+    let mut bytes = Frame::Go { ignored: ignored_signals() | 1 << (libc::SIGPIPE - 1) }.encode();
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: all zero is a valid msghdr.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
