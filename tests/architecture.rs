@@ -33,6 +33,8 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
             if !path.ends_with("tests") {
                 collect(&path, found);
             }
+        } else if path.ends_with("tests.rs") {
+            // Unit tests that are files.
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }

@@ -20,9 +20,11 @@ fn main() -> Result<(), String> {
         rustc: variable("RUSTC")?.into(),
         target: variable("TARGET")?.into_string().map_err(|_| "TARGET is no text")?,
         fallback_linker: Some(env::var_os("RUSTC_LINKER").unwrap_or("cc".into()).into()),
+        link_flags: &[],
     };
-    let linked =
-        toolchain.link(&plan.join("lib.rs"), &init.join("lib.rs"), &init.join("image.rs"), &out)?;
+    toolchain.libraries(&plan.join("lib.rs"), &init.join("lib.rs"), &out)?;
+    let libraries = ["corten_init", "corten_plan"];
+    let linked = toolchain.program(&init.join("image.rs"), &libraries, &out)?;
     let file = |error| format!("{}: {error}", linked.display());
     let stripped = elf::strip(&std::fs::read(&linked).map_err(file)?)?;
     let embedded = out.join("init.image");

@@ -20,9 +20,12 @@ mod outside;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod runtime;
 
+mod credentials;
 mod lifecycle;
 mod mount_options;
 mod mounts;
+mod paths;
+mod process;
 mod rootfs;
 
 use std::process::ExitCode;
@@ -30,10 +33,18 @@ use std::process::ExitCode;
 use harness::Test;
 
 fn tests() -> Vec<Test> {
-    [lifecycle::tests(), rootfs::tests(), mount_options::tests(), mounts::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        lifecycle::tests(),
+        credentials::tests(),
+        paths::tests(),
+        process::tests(),
+        rootfs::tests(),
+        mount_options::tests(),
+        mounts::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {

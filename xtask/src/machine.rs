@@ -153,3 +153,24 @@ pub fn busybox() -> Result<PathBuf> {
     }
     Ok(busybox)
 }
+
+/// A line of sources.list for another suite of Debian, at the place where this machine has its own from.
+pub fn debian_source(suite: &str) -> Result<String> {
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    Ok(format!("deb [signed-by={key}] {} {suite} main", debian_uri()?))
+}
+
+/// Where this machine's apt has Debian from: the first place that serves a suite of the main archive.
+fn debian_uri() -> Result<String> {
+    let format =
+        ["indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"];
+    let targets = stdout_of(Command::new("apt-get").args(format))?;
+    let mut lines = targets.lines().filter_map(|line| line.strip_suffix(" Debian Debian"));
+    Ok(lines.next().context("apt has no source of Debian (run `apt-get update`)")?.to_owned())
+}
+
+/// Whether this machine's apt minds lists that have expired, as those of a frozen copy of the archive do.
+pub fn apt_checks_expiry() -> Result<bool> {
+    let value = stdout_of(Command::new("apt-config").args(["dump", "Acquire::Check-Valid-Until"]))?;
+    Ok(!value.contains("\"false\""))
+}

@@ -46,16 +46,13 @@ enum Verdict {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let busybox = machine::busybox().map(drop);
-    let mut stages = vec![stage("unit and plan tests", || workspace(arguments))];
+    machine::busybox()?;
     let skips = tempfile::NamedTempFile::new()?;
-    stages.push(stage("integration tests", || {
-        busybox?;
-        integration(arguments, skips.path())
-    }));
+    let on_host =
+        stage("unit, plan, library and integration tests", || on_host(arguments, skips.path()));
     let skipped = fs::read_to_string(skips.path())?;
-    stages.push(stage("integration tests in the VM", || in_vm(arguments, &skipped)));
-    summary(&stages)
+    let in_vm = stage("integration tests that need the VM", || in_vm(arguments, &skipped));
+    summary(&[on_host, in_vm], &skipped)
 }
 
 fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
@@ -65,22 +62,20 @@ fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
     Stage { name, verdict, seconds: begin.elapsed().as_secs_f64() }
 }
 
-/// All tests that need no root: in the libraries, of the plan, of the specification.
-fn workspace(arguments: &Arguments) -> Result<Verdict> {
-    // The root package has the integration tests and nothing else; they are run apart, with their own report.
-    let mut command = cargo(["test", "--workspace", "--exclude", "corten", "--quiet"]);
-    command.args(arguments.filter.as_ref());
-    status(&mut command)
-}
-
-fn integration(arguments: &Arguments, skips: &Path) -> Result<Verdict> {
+/// All tests of the workspace; only the integration tests when they are to run on a peer.
+fn on_host(arguments: &Arguments, skips: &Path) -> Result<Verdict> {
+    let mut command = match env::var_os("RUNTIME") {
+        Some(runtime) => {
+            println!("on RUNTIME={}", runtime.display());
+            cargo(["test", "--quiet", "--package", "corten", "--test", "integration"])
+        }
+        None => cargo(["test", "--quiet", "--workspace", "--no-fail-fast"]),
+    };
     if !machine::is_root() {
-        return Ok(Verdict::Skipped("not root: run `sudo -E cargo xtask test`".to_owned()));
+        println!(
+            "NOT ROOT: tests that make containers are skipped; `sudo -E cargo xtask test` runs them"
+        );
     }
-    if let Some(runtime) = env::var_os("RUNTIME") {
-        println!("on RUNTIME={}", runtime.display());
-    }
-    let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
     command.args(arguments.filter.as_ref()).env("CORTEN_SKIPPED", skips);
     status(&mut command)
 }
@@ -90,7 +85,7 @@ fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
     let names: Vec<&str> =
         skipped.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
     if arguments.no_vm {
-        return Ok(Verdict::Skipped(format!("--no-vm; not run anywhere: {}", names.join(", "))));
+        return Ok(Verdict::Skipped("--no-vm".to_owned()));
     }
     if env::var_os("RUNTIME").is_some() {
         return Ok(Verdict::Skipped("RUNTIME is set: peers are run on the host only".to_owned()));
@@ -100,7 +95,7 @@ fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
         return Ok(Verdict::Passed);
     }
     if let Err(error) = machine::ensure("qemu-system-x86_64", "qemu-system-x86") {
-        return Ok(Verdict::Skipped(format!("{error:#}; not run anywhere: {}", names.join(", "))));
+        return Ok(Verdict::Skipped(format!("{error:#}")));
     }
     let only = if arguments.all_in_vm {
         String::new()
@@ -137,7 +132,7 @@ fn status(command: &mut Command) -> Result<Verdict> {
     Ok(if status.success() { Verdict::Passed } else { Verdict::Failed(machine::line(command)) })
 }
 
-fn summary(stages: &[Stage]) -> Result<()> {
+fn summary(stages: &[Stage], skipped: &str) -> Result<()> {
     println!("\n== summary ==");
     for Stage { name, verdict, seconds } in stages {
         match verdict {
@@ -145,6 +140,10 @@ fn summary(stages: &[Stage]) -> Result<()> {
             Verdict::Failed(why) => println!("FAILED   {name} ({seconds:.0} s): {why}"),
             Verdict::Skipped(why) => println!("SKIPPED  {name}: {why}"),
         }
+    }
+    let vm = stages.last().is_some_and(|stage| stage.verdict == Verdict::Passed);
+    for line in skipped.lines() {
+        println!("{} {line}", if vm { "in the VM only:" } else { "SKIPPED " });
     }
     if stages.iter().any(|stage| matches!(stage.verdict, Verdict::Failed(_))) {
         bail!("not all tests passed");

@@ -220,14 +220,11 @@ pub fn bind(
         .or_else(|errno| attach_error(is_directory, &target, errno))
 }
 
-/// The kernel says EINVAL where a directory and something else meet; ENOTDIR and EISDIR say more.
+/// move_mount(2) says EINVAL where a directory and something else meet; mount(2) said ENOTDIR, whichever it was, and callers
+/// match its text.
 fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
     let target_is_directory = fs::status(target.get()).at(Stage::Attach)?.kind() == S_IFDIR;
-    let errno = match (source_is_directory, target_is_directory) {
-        (true, false) => Errno::ENOTDIR,
-        (false, true) => Errno::EISDIR,
-        _ => errno,
-    };
+    let errno = if source_is_directory == target_is_directory { errno } else { Errno::ENOTDIR };
     Err(Failed::new(Stage::Attach, errno))
 }
 

@@ -58,6 +58,10 @@ pub fn private_parent(path: &CStr) -> Done {
 pub fn rootfs(init: &mut Init, path: &'static CStr) -> Done {
     let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
     let tree = mount::clone_mount(dir.get(), AT_RECURSIVE).at(Stage::Clone)?;
+    // A clone is in the peer group of its original: what the host mounts there later would show in the container, and
+    // pivot_root refuses a shared one.
+    let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
+    mount::setattr(tree.get(), c"", AT_EMPTY_PATH, &private).at(Stage::Propagation)?;
     mount::move_mount(tree.get(), dir.get()).at(Stage::Attach)?;
     init.root = Some(tree);
     init.masks.open_null();

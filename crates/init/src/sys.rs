@@ -9,8 +9,6 @@
 
 pub mod abi;
 pub mod fs;
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
-mod generic;
 pub mod memory;
 pub mod mount;
 pub mod process;
@@ -281,8 +279,10 @@ pub unsafe extern "C" fn start(stack: *const usize) -> ! {
     if count != 2 {
         exit(1);
     }
-    // SAFETY: the caller's promise: argv[1] is the third word, since argc is 2.
-    let second = unsafe { stack.add(2).cast::<*const core::ffi::c_char>().read() };
+    // SAFETY: the caller's promise: there are three words at least, since argc is 2.
+    let third = unsafe { stack.add(2) };
+    // SAFETY: the caller's promise: argv[1] is the third word, a pointer.
+    let second = unsafe { third.cast::<*const core::ffi::c_char>().read() };
     // SAFETY: the kernel ends each argument with a NUL, and the stack's top is never written to nor unmapped.
     let table = unsafe { CStr::from_ptr::<'static>(second) };
     crate::run::run(table)

@@ -8,7 +8,7 @@ use crate::report::{At, Done};
 use crate::sys::{FdRef, fs, process};
 
 /// Bytes for each op: start and end.
-const RECORD: u64 = 16;
+const RECORD: usize = 16;
 
 /// Does `op` and writes down when it began and ended.
 ///
@@ -24,9 +24,9 @@ pub fn timed(times: FdRef<'_>, index: u16, op: impl FnOnce() -> Done) -> Done {
 }
 
 fn write(times: FdRef<'_>, index: u16, start: u64, end: u64) -> Done {
-    let mut record = [0; RECORD as usize];
+    let mut record = [0; RECORD];
     let (first, second) = record.split_at_mut(8);
     first.copy_from_slice(&start.to_le_bytes());
     second.copy_from_slice(&end.to_le_bytes());
-    fs::write_at(times, &record, u64::from(index) * RECORD).map(drop).at(Stage::Plan)
+    fs::write_at(times, &record, usize::from(index) * RECORD).map(drop).at(Stage::Plan)
 }

@@ -1,4 +1,4 @@
-//! Links init's image: three calls of rustc, for the target that libcontainer is built for.
+//! Makes init's image: three calls of rustc, for the target that libcontainer is built for.
 //!
 //! Not cargo, which would wait for its own lock; and not the flags of the crate around it, which are for programs with libc.
 //!
@@ -16,6 +16,8 @@ pub struct Toolchain {
     pub target: String,
     /// For a rustc without `rust-lld`: the C compiler driver that links for the target.
     pub fallback_linker: Option<PathBuf>,
+    /// More flags for the linker: for tests.
+    pub link_flags: &'static [&'static str],
 }
 
 /// What cargo and its callers put into the environment for other crates.
@@ -56,32 +58,31 @@ const LINK: [&str; 6] = [
 ];
 
 impl Toolchain {
-    /// Compiles `plan` (the crate root of corten-plan), `init` (that of corten-init) and links `image` with them, all
-    /// below `out`. Returns the program with its symbols.
+    /// Compiles the crates that the program consists of, to `out`: `plan` and `init` are their roots.
     ///
     /// # Errors
     /// What rustc said.
-    pub fn link(
-        &self,
-        plan: &Path,
-        init: &Path,
-        image: &Path,
-        out: &Path,
-    ) -> Result<PathBuf, String> {
-        let library = |name: &str| out.join(format!("lib{name}.rlib"));
-        let with = |name: &str| format!("--extern={name}={}", library(name).display());
+    pub fn libraries(&self, plan: &Path, init: &Path, out: &Path) -> Result<(), String> {
         self.library("corten_plan", plan, out, &[])?;
-        self.library("corten_init", init, out, &[with("corten_plan")])?;
+        self.library("corten_init", init, out, &[library_in(out, "corten_plan")])
+    }
+
+    /// Links the program whose crate root is `image`, with these libraries in `out`. Returns it, with its symbols.
+    ///
+    /// # Errors
+    /// What rustc said.
+    pub fn program(&self, image: &Path, libraries: &[&str], out: &Path) -> Result<PathBuf, String> {
         let program = out.join("corten-init");
-        let mut rustc = self.rustc(image);
-        rustc.args(["--crate-name=corten_init_image", "--crate-type=bin", "-Clto=fat"]);
-        rustc.args(["-Ctarget-feature=+crt-static", "-Clink-self-contained=no"]);
-        rustc.arg("-o").arg(&program).arg(with("corten_init")).arg(with("corten_plan"));
         let script = out.join("init.ld");
         std::fs::write(&script, LINKER_SCRIPT)
             .map_err(|error| format!("{}: {error}", script.display()))?;
-        rustc.arg("-L").arg(out).args(self.linker());
-        rustc.arg(format!("-Clink-arg=-T{}", script.display()));
+        let mut rustc = self.rustc(image);
+        rustc.args(["--crate-name=corten_init_image", "--crate-type=bin", "-Clto=fat"]);
+        rustc.arg("-Clink-self-contained=no");
+        rustc.arg("-o").arg(&program).arg("-L").arg(out);
+        rustc.args(libraries.iter().map(|name| library_in(out, name)));
+        rustc.args(self.linker()).arg(format!("-Clink-arg=-T{}", script.display()));
+        rustc.args(self.link_flags.iter().map(|flag| format!("-Clink-arg={flag}")));
         run(rustc)?;
         Ok(program)
     }
@@ -105,7 +106,17 @@ impl Toolchain {
         // `SOURCE_DIR` of the crates; nothing in the image refers to it.
         rustc.env("CARGO_MANIFEST_DIR", "");
         rustc.arg(root).args(CODE).arg("--target").arg(&self.target);
+        rustc.arg(format!("-Ctarget-feature={}", self.features()));
         rustc
+    }
+
+    /// Static, and on aarch64 without the atomics that ask libc (`getauxval`) what the processor can do.
+    fn features(&self) -> &'static str {
+        if self.target.starts_with("aarch64") {
+            "+crt-static,-outline-atomics"
+        } else {
+            "+crt-static"
+        }
     }
 
     /// `rust-lld` links for every target, without a C compiler of it. Distributions leave it out: then theirs has to do.
@@ -115,8 +126,8 @@ impl Toolchain {
                 .iter()
                 .filter(|flag| **flag != "-static")
                 .map(|flag| format!("-Clink-arg=-Wl,{flag}"));
-            let driver =
-                ["-nostartfiles", "-nostdlib", "-static"].map(|flag| format!("-Clink-arg={flag}"));
+            let driver = ["-nostartfiles", "-nostdlib", "-static", "-fuse-ld=bfd"]
+                .map(|flag| format!("-Clink-arg={flag}"));
             let linker = format!("-Clinker={}", linker.display());
             return link.chain(driver).chain([linker]).collect();
         }
@@ -132,6 +143,10 @@ impl Toolchain {
         print("target-libdir").and_then(|host| Some(host.parent()?.join("bin/rust-lld").exists()))
             == Some(true)
     }
+}
+
+fn library_in(out: &Path, name: &str) -> String {
+    format!("--extern={name}={}", out.join(format!("lib{name}.rlib")).display())
 }
 
 fn run(mut command: Command) -> Result<(), String> {

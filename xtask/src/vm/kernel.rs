@@ -93,13 +93,11 @@ fn download(work: &Path, apt: &[String], package: &str) -> Result<Vec<String>> {
 
 /// Options that make apt see another suite at the place that this machine's own Debian sources name, and nothing else.
 fn foreign_suite(work: &Path, suite: &str) -> Result<Vec<String>> {
-    let uri = debian_uri()?;
     let state = work.join("apt");
     fs::create_dir_all(state.join("lists/partial"))?;
     fs::create_dir_all(state.join("cache/archives/partial"))?;
     let list = state.join("sources.list");
-    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(&list, format!("deb [signed-by={key}] {uri} {suite} main\n"))?;
+    fs::write(&list, machine::debian_source(suite)? + "\n")?;
     let state = state.display();
     let options = [
         format!("Dir::Etc::SourceList={}", list.display()),
@@ -113,15 +111,6 @@ fn foreign_suite(work: &Path, suite: &str) -> Result<Vec<String>> {
         options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect();
     succeed(Command::new("apt-get").args(&options).args(["-qq", "update"]))?;
     Ok(options)
-}
-
-/// Where this machine's apt has Debian from: the first place that serves a suite of the main archive.
-fn debian_uri() -> Result<String> {
-    let format =
-        ["indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"];
-    let targets = stdout_of(Command::new("apt-get").args(format))?;
-    let mut lines = targets.lines().filter_map(|line| line.strip_suffix(" Debian Debian"));
-    Ok(lines.next().context("apt has no source of Debian (run `apt-get update`)")?.to_owned())
 }
 
 /// A module's bytes, decompressed; `None` when this kernel has it built in or not at all.

@@ -128,7 +128,7 @@ pub fn write(fd: FdRef<'_>, bytes: &[u8]) -> Result<usize> {
 }
 
 /// `pwrite64`: how many bytes were taken.
-pub fn write_at(fd: FdRef<'_>, bytes: &[u8], offset: u64) -> Result<usize> {
+pub fn write_at(fd: FdRef<'_>, bytes: &[u8], offset: usize) -> Result<usize> {
     // SAFETY: the kernel reads `bytes.len()` bytes from `bytes`.
     unsafe { call!(PWRITE64, fd, bytes.as_ptr(), bytes.len(), offset) }
 }

@@ -4,8 +4,6 @@
 
 use core::arch::asm;
 
-pub use super::generic as number;
-
 /// One function for each number of arguments: registers that a call does not look at are not set.
 macro_rules! syscalls {
     ($($name:ident($($argument:ident in $register:tt),*);)*) => {$(
@@ -51,3 +49,7 @@ pub const O_DIRECTORY: u32 = 0o200_000;
 pub const O_NOFOLLOW: u32 = 0o400_000;
 /// `EM_*`: what an ELF program for this machine says.
 pub const ELF_MACHINE: u16 = 243;
+
+/// The kernel's generic table.
+#[path = "generic.rs"]
+pub mod number;

@@ -247,9 +247,11 @@ fn image() -> &'static OwnedFd {
             rustc: "rustc".into(),
             target: format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
             fallback_linker: Some("cc".into()),
+            link_flags: &[],
         };
-        let roots = [source.join("lib.rs"), source.join("image.rs")];
-        let linked = toolchain.link(&plan, &roots[0], &roots[1], out.path()).unwrap();
+        toolchain.libraries(&plan, &source.join("lib.rs"), out.path()).unwrap();
+        let libraries = ["corten_init", "corten_plan"];
+        let linked = toolchain.program(&source.join("image.rs"), &libraries, out.path()).unwrap();
         memfd(&elf::strip(&fs::read(linked).unwrap()).unwrap())
     })
 }
@@ -314,10 +316,14 @@ fn spawn(
     let mut pidfd = -1i32;
     let flags = namespaces | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
     let mut args = [0u64; 11];
-    (args[0], args[1], args[4]) = (flags, &raw mut pidfd as u64, libc::SIGCHLD as u64);
+    (args[0], args[1], args[4]) = (flags, &raw mut pidfd as u64, 17);
     // SAFETY: `args` is a `struct clone_args`; without CLONE_VM the child has its own memory, and makes only system calls.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, args.as_mut_ptr(), 88usize) };
     if pid == 0 {
+        #[expect(
+            clippy::multiple_unsafe_ops_per_block,
+            reason = "the child: system calls, one after another"
+        )]
         // SAFETY: system calls on numbers and on memory that was prepared before.
         unsafe {
             let mut all = std::mem::zeroed();
@@ -367,7 +373,7 @@ fn receive_bytes(socket: &OwnedFd, bytes: &mut [u8]) -> (usize, Option<OwnedFd>)
     let count =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     // The header is 16 bytes.
-    let fd = (message.msg_controllen > 0).then(|| owned(control[2] as i32));
+    let fd = (message.msg_controllen > 0).then(|| owned(i32::try_from(control[2]).unwrap()));
     (usize::try_from(count).unwrap_or(0), fd)
 }
 
@@ -408,7 +414,7 @@ fn go(socket: &OwnedFd, state: Option<&OwnedFd>) {
     (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
     let mut control = [20u64, 1 | 1 << 32, 0];
     if let Some(state) = state {
-        control[2] = state.as_raw_fd() as u64;
+        control[2] = state.as_raw_fd().try_into().unwrap();
         (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), 24);
     }
     // SAFETY: the message points to `bytes` and `control`, which outlive the call.
@@ -419,7 +425,7 @@ fn go(socket: &OwnedFd, state: Option<&OwnedFd>) {
 fn wait(pidfd: &OwnedFd) -> i32 {
     // SAFETY: all zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let id = pidfd.as_raw_fd() as libc::id_t;
+    let id = pidfd.as_raw_fd().try_into().unwrap();
     // SAFETY: the kernel writes to `info`.
     let waited =
         unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | libc::__WALL) };

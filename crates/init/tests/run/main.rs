@@ -2,6 +2,12 @@
 //!
 //! Needs root, and busybox as a static program at /bin/busybox (Debian: busybox-static).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is a test; what it needs and cannot have is its failure"
+)]
+
 mod bundle;
 mod container;
 mod credentials;

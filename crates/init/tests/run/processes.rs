@@ -13,7 +13,8 @@ const CLONE_NEWPID: u32 = 0x2000_0000;
 fn two_stages() -> Container {
     let mut container = Container::new();
     container.namespaces = 0;
-    container.push(&Op::Unshare { flags: (NAMESPACES as u32) & !CLONE_NEWPID });
+    let others = u32::try_from(NAMESPACES).unwrap() & !CLONE_NEWPID;
+    container.push(&Op::Unshare { flags: others });
     container
 }
 

@@ -166,10 +166,7 @@ fn of_bind(source: &str, target: &str, flags: u32, failure: &Failure<'_>) -> Opt
         }
         (Stage::Verify, _) => inside_proc(target),
         (Stage::Attach, libc::ENOTDIR) => {
-            format!("not a directory: {target}, where the directory {source} is to be mounted")
-        }
-        (Stage::Attach, libc::EISDIR) => {
-            format!("is a directory: {target}, where the file {source} is to be mounted")
+            format!("not a directory: one of {source} and {target} is a file, the other is not")
         }
         (Stage::Target | Stage::Create, _) => return of_target(target, failure),
         _ => return None,

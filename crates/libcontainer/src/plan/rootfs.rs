@@ -82,11 +82,11 @@ fn first_propagation(given: Option<u64>) -> u64 {
     }
 }
 
-/// Not needed where all mounts were just made slaves, or private, by name: neither is shared. (By default runc makes
-/// the parent private on top of that: later mounts of the host in the root file system do not show.)
+/// Not needed where all mounts were just made slaves or private: then the one that the root file system lies on is not
+/// shared, which is what pivot_root asks for.
 fn needs_private_parent(given: Option<u64>) -> bool {
     let first = first_propagation(given);
-    given.is_none() || first & MS_SLAVE == 0 && first != MS_PRIVATE | MS_REC
+    first & MS_REC == 0 || first & (MS_SLAVE | MS_PRIVATE) == 0
 }
 
 /// What cannot be had without a mount namespace would change the host: nothing of it is done.

@@ -20,7 +20,7 @@ mod tree;
 
 pub use self::arch::Arch;
 pub use self::assembler::Instruction;
-use crate::spec::{LinuxSeccomp, SeccompAction, SeccompFlag, SpecError};
+use crate::spec::{LinuxSeccomp, SeccompAction, SeccompArch, SeccompFlag, SpecError};
 
 /// `BPF_MAXINSNS`: the kernel takes no longer program.
 pub const MAX_INSTRUCTIONS: usize = 4096;
@@ -79,6 +79,14 @@ pub fn notified<'n>(profile: &LinuxSeccomp, names: &[&'n str]) -> Option<(String
         let name = names.iter().find(|name| rule.names.iter().any(|other| other == *name))?;
         Some((format!("/linux/seccomp/syscalls/{index}"), *name))
     })
+}
+
+/// The number of a system call on an architecture, as the kernel reports it: with the bit of x32. `None` where it has none.
+pub fn number(name: &str, arch: SeccompArch) -> Option<u32> {
+    match arch::Known::find(name) {
+        arch::Known::Here(call) => arch::Abi::of(arch)?.number(call),
+        arch::Known::Elsewhere | arch::Known::Nowhere => None,
+    }
 }
 
 /// TSYNC is taken and left out, as runc does: the process that loads the filter has one thread, and the kernel refuses TSYNC

@@ -24,6 +24,9 @@ pub(super) struct Calls {
 /// More conditions than any program has room for, were they not shared between calls.
 const MAX_CONDITIONS: usize = 1 << 16;
 
+/// `__ARM_NR_BASE`.
+const FIRST_PRIVATE: u32 = 0x000f_0000;
+
 /// Resolves the names and lowers the rules, for the native ABI and those that the profile lists.
 pub(super) fn resolve(
     profile: &LinuxSeccomp,
@@ -144,6 +147,9 @@ impl<'p> Lowering<'p> {
         let newest = self.newest(space.abi);
         let mut all = vec![(0, self.default)];
         all.extend(newest.map(|newest| (newest + 1, Answer::ENOSYS)));
+        if let (Some(_), Some(private)) = (newest, self.newest_private(space.abi)) {
+            all.extend([(FIRST_PRIVATE, self.default), (private + 1, Answer::ENOSYS)]);
+        }
         if space.x32.is_none() {
             return all;
         }
@@ -166,15 +172,20 @@ impl<'p> Lowering<'p> {
     /// count 0 either. The private calls of arm, far above all others, are not counted: with runc, naming `set_tls` ends
     /// the ENOSYS treatment on arm.
     fn newest(&self, abi: Abi) -> Option<u32> {
-        const FIRST_PRIVATE: u32 = 0x000f_0000;
         // A tracer is expected to answer for calls that it does not know.
         let lets_pass = matches!(
             self.profile.default_action,
             SeccompAction::Allow | SeccompAction::Log | SeccompAction::Trace
         );
         let numbers = self.uses.iter().filter_map(|used| abi.number(used.call));
-        let numbers = numbers.filter(|number| abi != Abi::Arm || *number < FIRST_PRIVATE);
+        let numbers = numbers.filter(|number| *number < FIRST_PRIVATE || abi == Abi::X32);
         numbers.max().filter(|newest| *newest > 0 && !lets_pass)
+    }
+
+    /// The highest of the private calls that the profile names; the numbers below it are treated as those below the newest.
+    fn newest_private(&self, abi: Abi) -> Option<u32> {
+        let numbers = self.uses.iter().filter_map(|used| abi.number(used.call));
+        numbers.filter(|number| abi == Abi::Arm && *number >= FIRST_PRIVATE).max()
     }
 }
 

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn stat_with_parentheses_in_the_name_is_parsed() {
-        let line = b"17 (a) Z (b) S 1 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 0 4097 0 0";
+        let line = b"17 (a) Z (b) S 1 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 0 0 4097 0";
         let stat = ProcessStat::parse(line).unwrap();
         assert_eq!(stat, ProcessStat { is_zombie: false, start_time: 4242, ignored: 4097 });
     }

@@ -213,7 +213,9 @@ fn exec(prepared: &Prepared) -> i32 {
     let mut index = 0;
     while index < prepared.inherit_count {
         // SAFETY: `inherit` points to `inherit_count` fd numbers, and `index` is below that.
-        let fd = unsafe { prepared.inherit.add(index).read() };
+        let place = unsafe { prepared.inherit.add(index) };
+        // SAFETY: as above; the numbers lie in a Vec of the sleeping caller.
+        let fd = unsafe { place.read() };
         let result = raw(libc::SYS_fcntl, [fd as usize, F_SETFD, 0, 0, 0]);
         if result < 0 {
             return errno_of(result);

@@ -13,7 +13,7 @@ fn order_of_a_small_configuration_is_this() {
     let devices = ["Device"; 6];
     let links = ["Symlink"; 6];
     let expected = [
-        &["DieWithRuntime", "Session", "Keyring", "Propagation", "PrivateParent", "Rootfs"][..],
+        &["DieWithRuntime", "Session", "Keyring", "Propagation", "Rootfs"][..],
         &devices,
         &links,
         &[
@@ -218,8 +218,8 @@ fn order_without_pivot_moves_the_root_and_refuses_private() {
 fn propagation_of_each_word_is_set_where_it_must_be() {
     // Word; private parent; old root made a slave before its unmount; set again after pivot.
     for (word, parent, slave_old, after) in [
-        (None, true, false, false),
-        (Some("slave"), false, true, false),
+        (None, false, false, false),
+        (Some("slave"), true, true, false),
         (Some("rslave"), false, false, false),
         (Some("private"), true, true, false),
         (Some("rprivate"), false, false, false),
