@@ -1,5 +1,7 @@
 //! Holds the layers that docs/architecture.md describes: reads the sources and fails where one crosses a border.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

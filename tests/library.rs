@@ -2,6 +2,8 @@
 //!
 //! Runs in: any process.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[allow(dead_code, reason = "shared with the black-box tests, which use all of it")]
 #[path = "integration/bundle.rs"]
 mod bundle;

@@ -21,9 +21,12 @@ mod outside;
 mod runtime;
 
 mod credentials;
+mod devices;
+mod hooks;
 mod lifecycle;
 mod mount_options;
 mod mounts;
+mod namespaces;
 mod paths;
 mod process;
 mod rootfs;
@@ -35,6 +38,9 @@ use harness::Test;
 fn tests() -> Vec<Test> {
     [
         lifecycle::tests(),
+        hooks::tests(),
+        devices::tests(),
+        namespaces::tests(),
         credentials::tests(),
         paths::tests(),
         process::tests(),

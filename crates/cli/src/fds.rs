@@ -14,8 +14,10 @@ const FIRST: u32 = 3;
 pub fn listen_fds() -> u32 {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     // Variables that a parent has left in the environment name another process.
-    let is_ours = number("LISTEN_PID") == Some(process::id());
-    if is_ours { number("LISTEN_FDS").unwrap_or(0) } else { 0 }
+    match number("LISTEN_PID") {
+        Some(pid) if pid == process::id() => number("LISTEN_FDS").unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Checks that every fd of `--preserve-fds` is open, in the words of runc.

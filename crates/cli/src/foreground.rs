@@ -23,7 +23,8 @@ use crate::terminal::Terminal;
 pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::Result<ExitCode> {
     let signals = block_signals().context("block signals")?;
     if subreaper
-        && let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        // Any pid says yes (`PR_SET_CHILD_SUBREAPER` takes a number that is not 0).
+        && let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
     {
         log::warn!("become a subreaper: {error}");
     }

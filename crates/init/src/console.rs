@@ -53,14 +53,14 @@ pub fn make(init: &mut Init, terminal: &Terminal) -> Done {
 /// Opens the multiplexer of the devpts in the root: that it is one, its file system and its number say (CVE-2025-52565).
 fn open_master(init: &Init) -> Result<Fd, Failed> {
     // O_PATH first: opening something else could have effects.
-    let found = target::open(init.root()?, c"/dev/pts/ptmx", O_PATH, 0).at(Stage::Target)?;
+    let found = target::open(init.root()?, c"/dev/pts/ptmx", O_PATH, 0).at(Stage::Open)?;
     let status = fs::status(found.get()).at(Stage::Verify)?;
     let is_multiplexer = (status.kind(), status.rdev_major, status.rdev_minor) == (S_IFCHR, 5, 2);
     if !is_multiplexer || !is_devpts(found.get())? {
         return Err(Failed::new(Stage::Verify, Errno::ENOTTY));
     }
     let master =
-        target::open(init.root()?, c"/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0).at(Stage::Target)?;
+        target::open(init.root()?, c"/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0).at(Stage::Open)?;
     if is_devpts(master.get())? {
         Ok(master)
     } else {
@@ -82,10 +82,10 @@ fn set_size(master: FdRef<'_>, terminal: &Terminal) -> Result<(), Errno> {
 /// Binds the terminal to `/dev/console`, which is made as an empty file where it is missing; never through a link.
 fn bind_console(init: &mut Init, peer: &Fd) -> Done {
     let tree = mount::clone_mount(peer.get(), 0).at(Stage::Clone)?;
-    let Init { root: Some(root), parent, .. } = init else {
+    let Init { root: Some(root), places, .. } = init else {
         return Err(Failed::new(Stage::Plan, Errno::EBADF));
     };
-    let (dir, name) = parent.of(root.get(), c"/dev/console")?;
+    let (dir, name, _) = places.parent(root.get(), c"/dev/console")?;
     let target = match fs::openat(dir, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600) {
         Err(Errno::EEXIST) => fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Target)?,
         made => made.at(Stage::Create)?,

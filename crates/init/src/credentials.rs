@@ -80,16 +80,37 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     // Dropping from the bounding set needs CAP_SETPCAP, setgroups and setresgid CAP_SETGID: all before setresuid, which takes
     // the effective ones; KEEPCAPS leaves the permitted ones, from which capset takes what is wanted.
     drop_bounding(sets.bounding, last)?;
-    process::prctl(PR_SET_KEEPCAPS, 1, 0).at(Stage::Capset)?;
     if let Some(groups) = groups {
         set_groups(groups)?;
     }
-    process::set_gid(gid).at(Stage::Gid)?;
-    process::set_uid(uid).at(Stage::Uid)?;
+    set_gid(gid)?;
+    set_uid(uid)?;
     let data = sets.data();
     set_capabilities(&data)?;
     raise_ambient(init, sets.ambient, last)?;
-    read_back(uid, gid, &data)
+    let same = process::capget().at(Stage::ReadBack)? == data;
+    if same { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+/// Sets the group id where it is another, and reads it back: 4294967295 means "no change" to setresgid, for one.
+fn set_gid(gid: u32) -> Done {
+    if process::gids().at(Stage::ReadBack)? == [gid; 3] {
+        return Ok(());
+    }
+    process::set_gid(gid).at(Stage::Gid)?;
+    let is_set = process::gids().at(Stage::ReadBack)? == [gid; 3];
+    if is_set { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+/// As [`set_gid`].
+fn set_uid(uid: u32) -> Done {
+    if process::uids().at(Stage::ReadBack)? == [uid; 3] {
+        return Ok(());
+    }
+    process::prctl(PR_SET_KEEPCAPS, 1, 0).at(Stage::Capset)?;
+    process::set_uid(uid).at(Stage::Uid)?;
+    let is_set = process::uids().at(Stage::ReadBack)? == [uid; 3];
+    if is_set { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
 }
 
 /// The last capability that the kernel knows.
@@ -126,6 +147,9 @@ fn set_groups(groups: Ids<'_>) -> Done {
         Some(ids) => ids,
         None => memory::numbers(count).at(Stage::Groups)?,
     };
+    if count == 0 && process::getgroups(&mut []) == Ok(0) {
+        return Ok(());
+    }
     ids.iter_mut().zip(groups.iter()).for_each(|(to, from)| *to = from);
     process::setgroups(ids).at(Stage::Groups)?;
     let read = process::getgroups(ids).at(Stage::ReadBack)?;
@@ -154,14 +178,6 @@ fn raise_ambient(init: &mut Init, ambient: u64, last: u32) -> Done {
         }
     }
     Ok(())
-}
-
-/// What the kernel says now must be what was asked for: an id of 4294967295 means "no change" to setresuid, for one.
-fn read_back(uid: u32, gid: u32, data: &[CapData; 2]) -> Done {
-    let same_ids = process::uids().at(Stage::ReadBack)? == [uid; 3]
-        && process::gids().at(Stage::ReadBack)? == [gid; 3];
-    let same_sets = process::capget().at(Stage::ReadBack)? == *data;
-    if same_ids && same_sets { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ impl Node {
         let same_number = (found.rdev_major, found.rdev_minor) == (self.major, self.minor);
         found.kind() == self.mode & S_IFMT && (found.kind() == S_IFIFO || same_number)
     }
+
+    fn is_as_asked(&self, found: &Statx) -> bool {
+        (u32::from(found.mode), found.uid, found.gid) == (self.mode, self.uid, self.gid)
+    }
 }
 
 /// [`corten_plan::Op::Device`].
@@ -39,14 +43,16 @@ impl Node {
 /// # Errors
 /// See [`Stage`]; [`Stage::Verify`] with EEXIST: something else is there.
 pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
-    let Init { root: Some(root), parent, .. } = init else {
+    let Init { root: Some(root), places, .. } = init else {
         return Err(Failed::new(Stage::Plan, Errno::EBADF));
     };
-    let (dir, name) = parent.of(root.get(), path)?;
+    let (dir, name, exact) = places.parent(root.get(), path)?;
     let number = fs::device_number(node.major, node.minor).at(Stage::Create)?;
     let made = fs::mknodat(dir, name, node.mode, number);
-    if made.is_err() && made != Err(Errno::EEXIST) {
-        return made.at(Stage::Create);
+    match made {
+        Ok(()) if exact && (node.uid, node.gid) == (0, 0) => return Ok(()),
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(Failed::new(Stage::Create, errno)),
     }
     // Whatever has this name now, it is this what owner and mode are given to (CVE-2026-41579).
     let fd = fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Verify)?;
@@ -54,8 +60,15 @@ pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
     if !node.is(&status) {
         return Err(Failed::new(Stage::Verify, Errno::EEXIST));
     }
-    // One that was there may be the host's, by a bind mount: it stays as it is.
-    if made.is_err() { Ok(()) } else { give(fd.get(), node, &status).at(Stage::Owner) }
+    if made.is_err() {
+        // One that was there may be the host's, by a bind mount: it stays as it is.
+        return Ok(());
+    }
+    if node.is_as_asked(&status) && (node.uid, node.gid) == (0, 0) {
+        places.is_exact(path);
+        return Ok(());
+    }
+    give(fd.get(), node, &status).at(Stage::Owner)
 }
 
 /// Owner and mode, where they are not yet right: a directory may have a default ACL or the set-group-id bit.
@@ -84,10 +97,10 @@ pub fn set_mode(fd: FdRef<'_>, mode: u32) -> Result<(), Errno> {
 /// # Errors
 /// See [`Stage`].
 pub fn link(init: &mut Init, path: &'static CStr, target: &CStr, replace: bool) -> Done {
-    let Init { root: Some(root), parent, .. } = init else {
+    let Init { root: Some(root), places, .. } = init else {
         return Err(Failed::new(Stage::Plan, Errno::EBADF));
     };
-    let (dir, name) = parent.of(root.get(), path)?;
+    let (dir, name, _) = places.parent(root.get(), path)?;
     match fs::symlinkat(target, dir, name) {
         Err(Errno::EEXIST) if replace => {
             fs::unlinkat(dir, name).at(Stage::Create)?;

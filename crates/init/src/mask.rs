@@ -10,7 +10,7 @@ use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY, MountAttr, O_PATH, S_IFCHR, S_IFDIR,
+    MOUNT_ATTR_RDONLY, MountAttr, O_DIRECTORY, O_PATH, S_IFCHR,
 };
 use crate::sys::{Errno, Fd, FdRef, fs, mount};
 use crate::target;
@@ -52,8 +52,15 @@ fn verified_null() -> Result<Fd, Errno> {
 /// # Errors
 /// See [`Stage`]; never ENOENT of the path.
 pub fn cover(init: &mut Init, path: &CStr) -> Done {
-    let Some(target) = find(init, path)? else { return Ok(()) };
-    let is_directory = fs::status(target.get()).at(Stage::Target)?.kind() == S_IFDIR;
+    let (target, is_directory) = match target::open(init.root()?, path, O_PATH | O_DIRECTORY, 0) {
+        Ok(directory) => (directory, true),
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::ENOTDIR) => match find(init, path)? {
+            Some(file) => (file, false),
+            None => return Ok(()),
+        },
+        Err(errno) => return Err(Failed::new(Stage::Target, errno)),
+    };
     let Masks { null, file, directory } = &mut init.masks;
     let first = if is_directory { directory } else { file };
     if let Some(first) = first {

@@ -14,11 +14,11 @@ use crate::report::{At, Detail, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR__ATIME, MOUNT_ATTR_RDONLY, MS_REC,
-    MountAttr, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS, S_IFDIR,
+    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS, S_IFDIR,
     STATX_ATTR_MOUNT_ROOT,
 };
 use crate::sys::{Errno, Fd, FdRef, close_dropped, fs, mount};
-use crate::target::{self, Leaf, Target};
+use crate::target::{self, Leaf};
 
 /// The item of [`Stage::Option`] that stands for the source.
 const SOURCE_ITEM: u16 = u16::MAX;
@@ -118,7 +118,9 @@ pub fn file_system(
         set(mounted.get(), 0, later, 0).at(Stage::Attr)?;
     }
     finish(mounted.get(), attributes)?;
-    mount::move_mount(mounted.get(), target.get()).at(Stage::Attach)
+    mount::move_mount(mounted.get(), target.get()).at(Stage::Attach)?;
+    init.places.mounted(path, new.fstype, Some(mounted));
+    Ok(())
 }
 
 /// A detached mount of a new file system.
@@ -216,6 +218,7 @@ pub fn bind(
     let leaf = if is_directory { Leaf::MOUNT_POINT } else { Leaf::File };
     let target = open_target(init, path, leaf, flags)?;
     finish(tree.get(), attributes)?;
+    init.places.bound();
     mount::move_mount(tree.get(), target.get())
         .or_else(|errno| attach_error(is_directory, &target, errno))
 }
@@ -273,13 +276,16 @@ fn finish(tree: FdRef<'_>, attributes: &Attributes) -> Done {
 }
 
 /// The target of a mount, made where it is missing, and checked.
-fn open_target(init: &Init, path: &CStr, leaf: Leaf, flags: u32) -> Result<Fd, Failed> {
-    let no_symlinks = flags & mount_flags::NO_SYMLINKS != 0;
-    let resolve = if no_symlinks { RESOLVE_NO_SYMLINKS } else { 0 };
-    let Target { fd, made } = target::open_or_make(init.root()?, path, leaf, resolve)?;
-    // In a procfs nothing can be made; a mount over a part of it would make what the kernel says a lie
-    // (CVE-2019-16884).
-    if !made && flags & mount_flags::MAY_COVER_PROC == 0 && is_procfs(fd.get()).at(Stage::Target)? {
+fn open_target(init: &mut Init, path: &CStr, leaf: Leaf, flags: u32) -> Result<Fd, Failed> {
+    let resolve = if flags & mount_flags::NO_SYMLINKS == 0 { 0 } else { RESOLVE_NO_SYMLINKS };
+    let Init { root: Some(root), places, .. } = init else {
+        return Err(Failed::new(Stage::Plan, Errno::EBADF));
+    };
+    let (target, may_be_procfs) = places.mount_target(root.get(), path, leaf, resolve)?;
+    let fd = target.fd;
+    // A mount over a part of procfs would make what the kernel says a lie (CVE-2019-16884).
+    let may_cover = flags & mount_flags::MAY_COVER_PROC != 0;
+    if !may_cover && may_be_procfs && is_procfs(fd.get()).at(Stage::Target)? {
         return Err(Failed::new(Stage::Verify, Errno::EPERM));
     }
     Ok(fd)
@@ -295,32 +301,45 @@ fn is_procfs(file: FdRef<'_>) -> Result<bool, Errno> {
 /// See [`Stage`].
 pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, flags: u32) -> Done {
     let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
-    let below = fs::status(target.get()).at(Stage::Target)?.mnt_id;
     let by_fd = proc_path(target.get()).at(Stage::Target)?;
     let (fstype, options) = (Some(new.fstype), Some(new.data));
     let mounted = mount::mount(new.source, by_fd.as_c_str(), fstype, new.ms_flags, options);
     if let Err(errno) = mounted {
         return Err(explain(&mut init.detail, new, errno));
     }
+    if new.ms_flags & MS_REMOUNT != 0 {
+        return finish(target.get(), attributes);
+    }
+    init.places.mounted(path, new.fstype, None);
     if attributes.is_empty() && flags & mount_flags::COPY_UP == 0 {
         return Ok(());
     }
-    // mount(2) gives no fd: the target is resolved once more, and must be the root of another mount now.
-    let top = target::open(init.root()?, path, crate::sys::abi::O_PATH, 0).at(Stage::Target)?;
-    let status = fs::status(top.get()).at(Stage::Verify)?;
-    if status.mnt_id == below || status.attributes & STATX_ATTR_MOUNT_ROOT == 0 {
-        return Err(Failed::new(Stage::Verify, Errno::EBUSY));
-    }
+    let top = mounted_on(init.root()?, path, target.get())?;
     if flags & mount_flags::COPY_UP != 0 {
         copy_up::copy(&mut init.detail, target.get(), top.get())?;
     }
     finish(top.get(), attributes)
 }
 
+/// The root of the mount that mount(2), which gives no fd, has made on `target`: the path is resolved once more, and must
+/// lead to the root of another mount now.
+fn mounted_on(root: FdRef<'_>, path: &CStr, target: FdRef<'_>) -> Result<Fd, Failed> {
+    let below = fs::status(target).at(Stage::Verify)?.mnt_id;
+    let top = target::open(root, path, O_PATH, 0).at(Stage::Target)?;
+    let status = fs::status(top.get()).at(Stage::Verify)?;
+    if status.mnt_id == below || status.attributes & STATX_ATTR_MOUNT_ROOT == 0 {
+        return Err(Failed::new(Stage::Verify, Errno::EBUSY));
+    }
+    Ok(top)
+}
+
 /// Why mount(2) failed: the new API says it in words, where it fails too.
 #[inline(never)]
 fn explain(detail: &mut Detail, new: &Data, errno: Errno) -> Failed {
     let failed = Failed::new(Stage::FsMount, errno);
+    if new.ms_flags & MS_REMOUNT != 0 {
+        return failed;
+    }
     let context = match mount::fsopen(new.fstype) {
         Err(Errno::ENODEV) => return Failed::new(Stage::FsOpen, errno),
         Err(_) => return failed,

@@ -146,11 +146,15 @@ fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&
 /// # Errors
 /// [`Stage::Chdir`]; [`Stage::Outside`] when the kernel says that the directory is not below our root.
 #[inline(never)]
-pub fn cwd(path: &CStr, retry: bool) -> Done {
+pub fn cwd(init: &mut Init, path: &CStr, retry: bool) -> Done {
+    if core::mem::take(&mut init.in_cwd) {
+        return Ok(());
+    }
     match fs::chdir(path) {
         Err(Errno::EACCES | Errno::EPERM) if retry => return Ok(()),
         done => done.at(Stage::Chdir)?,
     }
+    init.in_cwd = retry;
     // The system call and not the library function, which would hide `(unreachable)` (CVE-2024-21626).
     let mut buffer = [0; PATH_MAX];
     let inside = fs::getcwd(&mut buffer).at(Stage::Outside)?.starts_with(b"/");

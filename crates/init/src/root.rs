@@ -15,7 +15,7 @@ use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MNT_DETACH, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_SLAVE, MountAttr,
     O_DIRECTORY, O_PATH, O_RDONLY,
 };
-use crate::sys::{Errno, FdRef, close_dropped, fs, mount};
+use crate::sys::{Errno, FdRef, fs, mount};
 use crate::target;
 
 /// How many directories up the parent mount of the root file system may be.
@@ -108,12 +108,10 @@ pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
     enter(init)
 }
 
-/// The new root is `/`: nothing that leads to the old one stays open.
+/// The new root is `/`. What leads to the old one is closed at Ready at the latest, before others can look at us.
 fn enter(init: &mut Init) -> Done {
-    fs::chdir(c"/").at(Stage::Chdir)?;
     init.masks.forget();
-    close_dropped();
-    Ok(())
+    fs::chdir(c"/").at(Stage::Chdir)
 }
 
 /// [`corten_plan::Op::MoveRoot`].

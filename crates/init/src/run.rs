@@ -13,7 +13,7 @@ use crate::mounts::{Attributes, Bind, Data, NewFs};
 use crate::report::{self, At, Detail, Done, Failed};
 use crate::sys::abi::SchedAttr;
 use crate::sys::{self, Errno, Fd, FdRef, memory, process};
-use crate::target::Parent;
+use crate::target::Places;
 use crate::{
     console, credentials, device, hooks, mask, mounts, namespaces, program, root, sysctl, trace,
 };
@@ -29,8 +29,8 @@ pub struct Init {
     pub detail: Detail,
     /// The root file system, from [`Op::Rootfs`] on.
     pub root: Option<Fd>,
-    /// The directory of the last device or link.
-    pub parent: Parent,
+    /// What is known of it.
+    pub places: Places,
     /// What masked paths are covered with.
     pub masks: Masks,
     /// The private procfs of [`Op::Sysctl`].
@@ -45,6 +45,8 @@ pub struct Init {
     pub ignored: u64,
     /// Whether [`Op::DieWithRuntime`] is in force.
     pub dies_with_runtime: bool,
+    /// The working directory is that of an [`Op::Cwd`] with `retry`.
+    pub in_cwd: bool,
     /// [`FLAG_EXPECT_PID1`] is to be checked after [`Op::Fork`].
     pub expects_pid1: bool,
 }
@@ -56,7 +58,7 @@ impl Init {
             op: 0,
             detail: Detail::EMPTY,
             root: None,
-            parent: Parent::default(),
+            places: Places::default(),
             masks: Masks::default(),
             procfs: None,
             state: None,
@@ -64,6 +66,7 @@ impl Init {
             program: None,
             ignored: 0,
             dies_with_runtime: false,
+            in_cwd: false,
             expects_pid1: false,
         }
     }
@@ -137,11 +140,25 @@ pub fn check_pid(init: &Init) -> Done {
     Ok(())
 }
 
+/// Whether only we have changed the root file system after this op, and know how.
+fn keeps_places(op: &Op<'_>) -> bool {
+    use Op::{Device, Directory, MountBind, MountData, MountFs, Symlink};
+    matches!(
+        op,
+        MountFs { .. }
+            | MountData { .. }
+            | MountBind { .. }
+            | Device { .. }
+            | Symlink { .. }
+            | Directory { .. }
+    )
+}
+
 /// Does one op.
 #[expect(clippy::too_many_lines, reason = "one line an op: a table")]
 fn execute(init: &mut Init, op: &Op<'static>) -> Done {
-    if !matches!(op, Op::Device { .. } | Op::Symlink { .. }) {
-        init.parent.forget();
+    if !keeps_places(op) {
+        init.places.forget();
     }
     match *op {
         Op::Join { handle, kind } => namespaces::join(init, handle, kind),
@@ -244,7 +261,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::IoPriority { value } => process::set_io_priority(value).at(Stage::Op),
         Op::NoNewPrivileges => credentials::no_new_privileges(),
         Op::Home { uid } => crate::process::home(init, uid),
-        Op::Cwd { path, retry } => crate::process::cwd(path, retry),
+        Op::Cwd { path, retry } => crate::process::cwd(init, path, retry),
         Op::Credentials {
             uid,
             gid,

@@ -4,6 +4,8 @@
 //! (written by hand for what those do not show) is planned on an imagined host and compared with `tests/plans/NAME.txt`.
 //! `UPDATE_SNAPSHOTS=1 cargo test --test plan_snapshots` writes the files anew: read the diff.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -75,7 +75,8 @@ stages! {
     Clone = 6, "clone the source mount";
     /// `fsopen`: the kernel does not know the file system.
     FsOpen = 7, "open the file system type";
-    /// `fsconfig`; `item` is the index of the option, `detail` the option and the kernel's message.
+    /// `fsconfig`; `item` is the index of the option (65535: the source; with a data string: counted by its commas),
+    /// `detail` the option and the kernel's message.
     Option = 8, "set the file system option";
     /// `FSCONFIG_CMD_CREATE`; `detail` is the kernel's message.
     FsCreate = 9, "create the file system";
@@ -107,7 +108,7 @@ stages! {
     Gid = 22, "set the group id";
     /// `setresuid`.
     Uid = 23, "set the user id";
-    /// `capset`.
+    /// `capset`; `item` is the first capability that init does not have itself, or 65535.
     Capset = 24, "set the capabilities";
     /// Raising an ambient capability; `item` is its number.
     Ambient = 25, "raise the ambient capability";
@@ -115,7 +116,8 @@ stages! {
     NotInPath = 26, "find the executable in $PATH";
     /// The program cannot be executed; `detail` says why when the errno alone does not.
     Exec = 27, "execute";
-    /// The interpreter named in the program's first line is missing; `detail` is that line.
+    /// The interpreter of the program is missing or cannot be executed; `detail` is the script's first line, or the
+    /// dynamic linker that an ELF program names.
     Interpreter = 28, "find the interpreter";
     /// A hook could not be started.
     HookStart = 29, "start the hook";

@@ -386,7 +386,7 @@ ops! {
     /// Looks up the home directory of `uid` in the container's `/etc/passwd` (default `/`) for [`Op::Exec`].
     Home = 66 { uid: u32, }
     /// `chdir`, then `getcwd` must give a path inside the root (CVE-2024-21626). With `retry`, a lack of permission is
-    /// left to a second such op, after [`Op::Credentials`].
+    /// left to a second such op, after [`Op::Credentials`], which does nothing where the first one worked.
     Cwd = 67 {
         path: &'a CStr,
         retry: bool,

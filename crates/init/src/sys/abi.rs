@@ -47,6 +47,7 @@ pub const ST_NOEXEC: u64 = 8;
 
 // mount.h
 pub const MS_RDONLY: u64 = 1;
+pub const MS_REMOUNT: u64 = 32;
 pub const MS_MOVE: u64 = 8192;
 pub const MS_REC: u64 = 16384;
 pub const MS_PRIVATE: u64 = 1 << 18;

@@ -288,3 +288,19 @@ fn directory_is_made_with_its_mode_whatever_the_umask() {
     );
     assert_eq!(outcome.output, "755\n700\n");
 }
+
+#[test]
+fn devices_go_to_what_is_on_dev_last() {
+    let outcome = run(
+        |container| {
+            mount(container, c"/dev", c"tmpfs", &["mode=755"], 0, 0);
+            device(container, c"/dev/null");
+            // Another mount, on another spelling of the same place.
+            mount(container, c"/dev/../dev", c"tmpfs", &["mode=711"], 0, 0);
+            device(container, c"/dev/null");
+            mount(container, c"/dev/sub", c"tmpfs", &["mode=700"], 0, 0);
+        },
+        "stat -c %a /dev /dev/null /dev/sub",
+    );
+    assert_eq!(outcome.output, "711\n666\n700\n");
+}

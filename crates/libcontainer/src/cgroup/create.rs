@@ -17,23 +17,45 @@ use crate::plan::CgroupPlan;
 /// Another runtime that fails may remove a parent which we found and which it had made; then we begin again.
 const ATTEMPTS: usize = 16;
 
-impl Cgroup {
+/// Where a container's cgroup will be: looked at, and nothing made yet.
+#[derive(Debug)]
+pub struct Site<'a> {
+    facts: &'a CgroupFacts,
+    plan: &'a CgroupPlan,
+    root: OwnedFd,
+}
+
+impl<'a> Site<'a> {
+    /// Refuses a place where others live: what is recorded as the container's is killed with it.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`]; `container's cgroup is not empty: N process(es) found` and `container's cgroup unexpectedly
+    /// frozen` are the texts of runc.
+    pub fn look(facts: &'a CgroupFacts, plan: &'a CgroupPlan) -> Result<Self, Error> {
+        let at = || error(facts.mount_point.join(&plan.path), "create");
+        if facts.layout == CgroupLayout::None {
+            let problem = "no cgroup v2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified";
+            return Err(at()(io::Error::new(io::ErrorKind::Unsupported, problem)));
+        }
+        let root = open_root(&facts.mount_point).map_err(|errno| at()(errno.into()))?;
+        if let Some(found) = Cgroup::open_in(&root, &facts.mount_point, &plan.path)? {
+            found.require_unused()?;
+        }
+        Ok(Self { facts, plan, root })
+    }
+
     /// Makes the cgroup and its missing parents, and attaches the device program. The directory itself may be there
     /// already, empty and not frozen: an engine may have made it.
     ///
     /// What was made is removed again on failure.
     ///
     /// # Errors
-    /// [`Error::Cgroup`]; `container's cgroup is not empty: N process(es) found` and `container's cgroup unexpectedly
-    /// frozen` are the texts of runc.
-    pub fn create(facts: &CgroupFacts, plan: &CgroupPlan) -> Result<Self, Error> {
-        let at = || error(facts.mount_point.join(&plan.path), "create");
-        if facts.layout == CgroupLayout::None {
-            let problem = "no cgroup v2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified";
-            return Err(at()(io::Error::new(io::ErrorKind::Unsupported, problem)));
-        }
-        let cgroup = Self::make(&facts.mount_point, &plan.path).map_err(at())?;
-        match cgroup.prepare(plan.devices.as_deref()) {
+    /// As [`Site::look`].
+    pub fn create(self) -> Result<Cgroup, Error> {
+        let mount_point = &self.facts.mount_point;
+        let cgroup = make(self.root, mount_point, &self.plan.path)
+            .map_err(error(mount_point.join(&self.plan.path), "create"))?;
+        match cgroup.prepare(self.plan.devices.as_deref()) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 cgroup.unmake();
@@ -41,30 +63,48 @@ impl Cgroup {
             }
         }
     }
+}
 
-    fn make(mount_point: &Path, path: &Path) -> io::Result<Self> {
-        let (above, name) = split(path)?;
-        for _ in 0..ATTEMPTS {
-            match make_directories(mount_point, above, Path::new(name)) {
-                Ok((parent, directory, made)) => {
-                    return Ok(Self {
-                        mount_point: mount_point.into(),
-                        path: path.into(),
-                        name: name.into(),
-                        parent,
-                        directory,
-                        made,
-                    });
-                }
-                Err(Errno::NOENT | Errno::NODEV) => {}
-                Err(errno) => return Err(errno.into()),
+fn make(root: OwnedFd, mount_point: &Path, path: &Path) -> io::Result<Cgroup> {
+    let (above, name) = split(path)?;
+    let mut root = Some(root);
+    for _ in 0..ATTEMPTS {
+        let root = match root.take() {
+            Some(root) => root,
+            None => open_root(mount_point)?,
+        };
+        match make_directories(root, above, Path::new(name)) {
+            Ok((parent, directory, made)) => {
+                return Ok(Cgroup {
+                    mount_point: mount_point.into(),
+                    path: path.into(),
+                    name: name.into(),
+                    parent,
+                    directory,
+                    made,
+                });
             }
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(errno) => return Err(errno.into()),
         }
-        Err(Errno::NOENT.into())
+    }
+    Err(Errno::NOENT.into())
+}
+
+impl Cgroup {
+    /// [`Site::look`] and [`Site::create`] in one.
+    ///
+    /// # Errors
+    /// As [`Site::look`].
+    pub fn create(facts: &CgroupFacts, plan: &CgroupPlan) -> Result<Self, Error> {
+        Site::look(facts, plan)?.create()
     }
 
     fn prepare(&self, devices: Option<&[u64]>) -> Result<(), Error> {
-        self.require_unused()?;
+        // A new directory right below the root, which cannot be frozen, has nothing to be asked.
+        if self.made == 0 || self.path.components().count() > 1 {
+            self.require_unused()?;
+        }
         match devices {
             None => Ok(()),
             Some(program) if self.made > 0 => self.attach_devices(program),
@@ -103,11 +143,10 @@ impl Cgroup {
 
 /// Parent, directory, and how many of the last directories of the path were made.
 fn make_directories(
-    mount_point: &Path,
+    root: OwnedFd,
     above: &Path,
     name: &Path,
 ) -> rustix::io::Result<(OwnedFd, OwnedFd, usize)> {
-    let root = open_root(mount_point)?;
     if above.as_os_str().is_empty() {
         let (directory, made) = enter(&root, name)?;
         return Ok((root, directory, usize::from(made)));

@@ -19,6 +19,8 @@ mod process;
 mod remove;
 mod tree;
 
+pub(crate) use create::Site;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,13 +50,22 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Cgroup`], also when `path` has a `..` or is the root itself.
     pub fn open(mount_point: &Path, path: &Path) -> Result<Option<Self>, Error> {
-        let at = |action: &str| error(mount_point.join(path), action);
-        let (above, name) = split(path).map_err(at("open"))?;
-        let directories = open_root(mount_point).and_then(|root| {
-            let parent =
-                if above.as_os_str().is_empty() { root } else { open_below(&root, above)? };
-            let directory = open_below(&parent, Path::new(name))?;
-            Ok((parent, directory))
+        let at = error(mount_point.join(path), "open");
+        split(path).map_err(at)?;
+        match open_root(mount_point) {
+            Ok(root) => Self::open_in(&root, mount_point, path),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(error(mount_point.into(), "open")(errno.into())),
+        }
+    }
+
+    fn open_in(root: &OwnedFd, mount_point: &Path, path: &Path) -> Result<Option<Self>, Error> {
+        let at = |source| error(mount_point.join(path), "open")(source);
+        let (above, name) = split(path).map_err(at)?;
+        // The whole path first: mostly there is nothing.
+        let directories = open_below(root, path).and_then(|directory| {
+            let parent = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            Ok((open_below(root, parent)?, directory))
         });
         match directories {
             Ok((parent, directory)) => Ok(Some(Self {
@@ -66,7 +77,7 @@ impl Cgroup {
                 made: 0,
             })),
             Err(Errno::NOENT | Errno::NODEV) => Ok(None),
-            Err(errno) => Err(at("open")(errno.into())),
+            Err(errno) => Err(at(errno.into())),
         }
     }
 

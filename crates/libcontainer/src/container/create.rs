@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Undo};
 use super::{Console, Container, CreateOptions, InitProcess, hook_state};
-use crate::cgroup::Cgroup;
+use crate::cgroup;
 use crate::error::Error;
 use crate::host::Facts;
 use crate::plan::{self, Plan, Request};
@@ -78,12 +78,12 @@ fn create(
     let undo_state = Undo::new(&dir, launch::remove_state);
     let mut record = intent(&id, &bundle, &facts, &plan)?;
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
-    refuse_foreign_cgroup(&record)?;
+    let site = cgroup::Site::look(&facts.cgroup, &plan.cgroup)?;
     write_intent(&dir, &record)?;
     drop(span);
 
     let span = Span::begin(trace, "cgroup");
-    let cgroup = Cgroup::create(&facts.cgroup, &plan.cgroup)?;
+    let cgroup = site.create()?;
     let undo_cgroup = Undo::new(&cgroup, launch::remove_cgroup);
     drop(span);
 
@@ -208,13 +208,6 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     })
-}
-
-fn refuse_foreign_cgroup(record: &Record) -> Result<(), Error> {
-    let Some(cgroup) = Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? else {
-        return Ok(());
-    };
-    cgroup.require_unused()
 }
 
 #[cfg(not(feature = "fault-no-intent"))]

@@ -375,6 +375,8 @@ pub(super) fn remove_cgroup(cgroup: &Cgroup) {
     if let Err(error) = removed {
         log::warn!("{error}");
     }
+    // The parents that were made for it.
+    cgroup.unmake();
 }
 
 /// Removes the state.

@@ -38,7 +38,7 @@ impl Container {
         match outcome {
             None => return Err(self.cannot_start(Status::Running)),
             Some(Started::Executed) => {}
-            Some(Started::Failed(frame)) => return Err(self.start_failure(&frame)),
+            Some(Started::Failed(frame)) => return Err(self.start_failure(&*frame)),
         }
         let pid = fresh.init.as_ref().map(|init| init.process.pid);
         let environment = hook_state::own_environment();

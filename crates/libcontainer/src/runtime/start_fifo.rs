@@ -41,7 +41,7 @@ pub(crate) enum Started {
     /// execve worked, or init has ended without a word.
     Executed,
     /// init's last frame.
-    Failed([u8; FRAME_LENGTH]),
+    Failed(Box<[u8; FRAME_LENGTH]>),
 }
 
 /// Lets init go on, and waits until it has executed the user's program or failed.
@@ -92,5 +92,5 @@ fn outcome(fifo: &OwnedFd, init: BorrowedFd<'_>) -> Result<Started, Errno> {
         }
     }
     let frame = received.strip_prefix(&STARTED).and_then(|frame| frame.try_into().ok());
-    Ok(frame.map_or(Started::Executed, Started::Failed))
+    Ok(frame.map_or(Started::Executed, |frame| Started::Failed(Box::new(frame))))
 }

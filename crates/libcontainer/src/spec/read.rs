@@ -35,12 +35,22 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
-/// Reads to the end, at most a byte beyond the limit: the file may grow meanwhile. `size` is what it said before.
+/// Reads to the end, at most a byte beyond the limit. `size` is what the file said before; it may grow meanwhile. A read of a
+/// regular file that returns less than was asked for is the last one.
 fn read(file: &mut File, size: usize) -> io::Result<Vec<u8>> {
-    let mut text = vec![0; size];
-    file.read_exact(&mut text)?;
-    file.take((MAX_CONFIG_SIZE - size) as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
+    let mut text = vec![0; size + 1];
+    let mut filled = 0;
+    loop {
+        let place = text.get_mut(filled..).unwrap_or_default();
+        let asked = place.len();
+        let count = file.read(place)?;
+        filled += count;
+        if count < asked || filled > MAX_CONFIG_SIZE {
+            text.truncate(filled);
+            return Ok(text);
+        }
+        text.resize((filled * 2).min(MAX_CONFIG_SIZE + 1), 0);
+    }
 }
 
 fn too_large() -> SpecError {

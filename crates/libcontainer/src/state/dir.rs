@@ -241,25 +241,40 @@ impl StateDir {
         Ok(Some(Box::new(record)))
     }
 
-    /// Removes the directory and all that is in it; what is gone already is no error. The intent goes first, so
-    /// that a removal which is interrupted can be done again.
+    /// Removes the directory and all that is in it; what is gone already is no error. The intent goes first, so that a removal
+    /// which is interrupted can be done again.
     pub fn remove(&self) -> Result<(), Error> {
-        for name in [INTENT, STATE, STATE_TEMPORARY, START_FIFO] {
-            match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(self.failed("remove", name, errno)),
-            }
+        self.remove_files(&[INTENT, STATE])?;
+        if self.remove_directory()? {
+            return Ok(());
         }
-        match rustix::fs::unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            // Files of a later release, or somebody else's.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                std::fs::remove_dir_all(&self.path).map_err(|source| Error::State {
-                    action: "remove",
-                    path: self.path.clone(),
-                    source,
-                })
+        // Nobody has started it, or a runtime was killed between two files.
+        self.remove_files(&[START_FIFO, STATE_TEMPORARY])?;
+        if self.remove_directory()? {
+            return Ok(());
+        }
+        // Files of a later release, or somebody else's.
+        std::fs::remove_dir_all(&self.path).map_err(|source| Error::State {
+            action: "remove",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn remove_files(&self, names: &[&'static str]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| {
+            match rustix::fs::unlinkat(&self.dir, *name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Err(errno) => Err(self.failed("remove", name, errno)),
             }
+        })
+    }
+
+    /// `false`: there is something in it.
+    fn remove_directory(&self) -> Result<bool, Error> {
+        match rustix::fs::unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             Err(errno) => Err(failed("remove", &self.path, errno)),
         }
     }
