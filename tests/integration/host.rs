@@ -43,6 +43,8 @@ pub enum Need {
     Program(&'static str),
     /// May change what belongs to the whole machine: only in the VM.
     Vm(&'static str),
+    /// Strace, where it is: the VM has none, and counts the same calls as the host would.
+    Strace,
     /// Only for corten; the text says why (specification, or a thing that others do not have).
     Corten(&'static str),
     /// Not on this peer (`crun`, `runc`); the text says why ours is right.
@@ -59,7 +61,7 @@ pub struct Unmet {
 impl Unmet {
     /// Whether another machine would not help.
     pub fn is_about_the_runtime(&self) -> bool {
-        matches!(self.need, Need::Corten(_) | Need::NotOn(..) | Need::HybridCgroup)
+        matches!(self.need, Need::Corten(_) | Need::NotOn(..) | Need::HybridCgroup | Need::Strace)
     }
 }
 
@@ -175,6 +177,7 @@ impl Host {
             ),
             Need::Program(name) => met(in_path(name), "not in PATH"),
             Need::Vm(_) => met(self.vm, "CORTEN_VM is not set"),
+            Need::Strace => met(in_path("strace"), "not in PATH"),
             Need::Corten(_) => met(program.is("corten"), program.name()),
             Need::NotOn(peer, _) => met(!program.is(peer), program.name()),
         }

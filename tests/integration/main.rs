@@ -20,6 +20,7 @@ mod outside;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod runtime;
 
+mod budget;
 mod credentials;
 mod devices;
 mod hooks;
@@ -37,6 +38,7 @@ use harness::Test;
 
 fn tests() -> Vec<Test> {
     [
+        budget::tests(),
         lifecycle::tests(),
         hooks::tests(),
         devices::tests(),

@@ -133,6 +133,26 @@ pub fn ensure(program: &str, package: &str) -> Result<PathBuf> {
     find(program).with_context(|| format!("package {package} has no {program}"))
 }
 
+/// Whether libseccomp can be linked, which one oracle of the tests is written against: installs it when it is not there.
+pub fn ensure_libseccomp() -> Result<()> {
+    let is_there = || {
+        let mut folders =
+            ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"]
+                .iter();
+        folders.any(|folder| Path::new(folder).join("libseccomp.a").is_file())
+    };
+    if is_there() {
+        return Ok(());
+    }
+    if !is_root() {
+        bail!("libseccomp is missing: run `apt-get install libseccomp-dev` as root");
+    }
+    eprintln!("libseccomp is missing: installing Debian's package libseccomp-dev");
+    let install = ["install", "--yes", "--no-install-recommends", "libseccomp-dev"];
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))?;
+    if is_there() { Ok(()) } else { bail!("package libseccomp-dev has no libseccomp.a") }
+}
+
 fn apt(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command

@@ -51,8 +51,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let on_host =
         stage("unit, plan, library and integration tests", || on_host(arguments, skips.path()));
     let skipped = fs::read_to_string(skips.path())?;
+    let budgets = stage("budgets, on the release build", budgets);
     let in_vm = stage("integration tests that need the VM", || in_vm(arguments, &skipped));
-    summary(&[on_host, in_vm], &skipped)
+    summary(&[on_host, budgets, in_vm], &skipped)
 }
 
 fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
@@ -69,7 +70,7 @@ fn on_host(arguments: &Arguments, skips: &Path) -> Result<Verdict> {
             println!("on RUNTIME={}", runtime.display());
             cargo(["test", "--quiet", "--package", "corten", "--test", "integration"])
         }
-        None => cargo(["test", "--quiet", "--workspace", "--no-fail-fast"]),
+        None => all_tests(),
     };
     if !machine::is_root() {
         println!(
@@ -78,6 +79,27 @@ fn on_host(arguments: &Arguments, skips: &Path) -> Result<Verdict> {
     }
     command.args(arguments.filter.as_ref()).env("CORTEN_SKIPPED", skips);
     status(&mut command)
+}
+
+/// What a start may cost is promised of the release build.
+fn budgets() -> Result<Verdict> {
+    if env::var_os("RUNTIME").is_some() {
+        return Ok(Verdict::Skipped("RUNTIME is set".to_owned()));
+    }
+    let corten = machine::build(Profile::Release, &[])?;
+    let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
+    status(command.arg("budget::").env("RUNTIME", corten))
+}
+
+/// The workspace with what is optional in it. Without libseccomp, all but the oracle that compares with it.
+fn all_tests() -> Command {
+    let mut command = cargo(["test", "--quiet", "--workspace", "--no-fail-fast"]);
+    command.args(["--features", "libcontainer/oci-spec"]);
+    if let Err(error) = machine::ensure_libseccomp() {
+        println!("SKIPPED the seccomp compiler against libseccomp: {error:#}");
+        command.args(["--exclude", "seccomp-oracle"]);
+    }
+    command
 }
 
 /// Runs what this host skipped, or everything.

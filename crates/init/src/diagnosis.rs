@@ -146,7 +146,7 @@ mod tests {
         let file = elf_file(183, b"/lib/ld.so\0");
         let expected = Program::Elf { machine: 183, interpreter: Some(b"/lib/ld.so") };
         assert_eq!(program(&file), expected);
-        assert_eq!(no_program(program(&elf_file(183, b"")))[1], b"aarch64");
+        assert_eq!(no_program(program(&elf_file(22, b"")))[1], b"s390x");
     }
 
     #[test]

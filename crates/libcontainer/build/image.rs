@@ -78,7 +78,10 @@ impl Toolchain {
             .map_err(|error| format!("{}: {error}", script.display()))?;
         let mut rustc = self.rustc(image);
         rustc.args(["--crate-name=corten_init_image", "--crate-type=bin", "-Clto=fat"]);
-        rustc.arg("-Clink-self-contained=no");
+        // Only there is the option stable; elsewhere rustc brings no linker of its own that would have to be kept out.
+        if self.target.starts_with("x86_64") {
+            rustc.arg("-Clink-self-contained=no");
+        }
         rustc.arg("-o").arg(&program).arg("-L").arg(out);
         rustc.args(libraries.iter().map(|name| library_in(out, name)));
         rustc.args(self.linker()).arg(format!("-Clink-arg=-T{}", script.display()));

@@ -55,9 +55,12 @@ impl Holding {
                 && behind(name) == Some((event.number, event.arguments[0] & 0xffff_ffff))
             {
                 self.add_candidates(&rule.args);
-                let others: Vec<_> =
-                    rule.args.iter().filter(|arg| arg.index != 0).cloned().collect();
-                if holds(&others, arch, event, is_any(&rule.args)) {
+                // A condition on argument 0 is replaced by that; alone in a rule, it leaves no other.
+                let others = rule.args.iter().filter(|arg| arg.index != 0);
+                let others: Vec<LinuxSeccompArg> = others.cloned().collect();
+                let any = is_any(&rule.args);
+                let is_replaced = any && others.len() < rule.args.len();
+                if is_replaced || holds(&others, arch, event, any) {
                     self.sometimes.push(answer);
                 }
             }

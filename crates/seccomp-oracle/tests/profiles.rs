@@ -1,7 +1,5 @@
 //! The default profiles of Docker, Podman and containerd, as their clients wrote them, over every event.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use libcontainer::seccomp::{Arch, compile};
 use libcontainer::spec::SeccompArch;
 use seccomp_oracle::captured_profiles;

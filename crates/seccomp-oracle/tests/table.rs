@@ -1,7 +1,5 @@
 //! Our table of system calls against libseccomp's.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use libcontainer::seccomp::{self, Arch};
 use libseccomp::{ScmpArch, ScmpSyscall};
 use seccomp_oracle::peer::{abis, number};

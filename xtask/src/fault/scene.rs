@@ -224,6 +224,9 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
+        // After an error half-way there may be a container; what cannot be removed has been told by then.
+        self.call(Verb::Delete).map(drop).ok();
+        self.sweep().ok();
         fs::remove_dir(Path::new(CGROUPS).join(&self.id)).ok();
     }
 }

@@ -1,0 +1,127 @@
+//! What a start may cost, in things that can be counted: system calls, page faults, memory; never in time.
+//!
+//! The numbers are those of docs/architecture.md, for the release build: `cargo xtask test` runs this file on it, by
+//! `RUNTIME=`. The build that cargo makes for tests has more pages to touch and grows its heap in smaller steps.
+//!
+//! Runs in: any process.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use rustix::fs::{Mode, OFlags, SealFlags};
+
+use crate::harness::{TestResult, ensure, ensure_eq, table};
+use crate::host::Need::{Corten, Root, Strace};
+use crate::runtime::Runtime;
+
+/// What the build for tests may have on top.
+fn debug_allowance(extra: usize) -> usize {
+    if std::env::var_os("RUNTIME").is_some() { 0 } else { extra }
+}
+
+const OURS: crate::host::Need = Corten("the budgets are its own");
+
+table! {
+    run_makes_at_most_250_system_calls: [Root, OURS, Strace],
+    run_has_at_most_250_page_faults: [Root, OURS],
+    created_init_is_small: [Root, OURS],
+    created_init_executes_a_file_that_nobody_can_write: [Root, OURS],
+}
+
+/// The default bundle: what `spec` writes, without the terminal.
+fn default_bundle(runtime: &Runtime) -> Result<crate::bundle::Bundle, libtest_mimic::Failed> {
+    let directory = runtime.directory().join("spec");
+    fs::create_dir(&directory)?;
+    runtime.command(["spec", "--bundle"]).arg(&directory).output()?.ok()?;
+    let written: serde_json::Value =
+        serde_json::from_slice(&fs::read(directory.join("config.json"))?)?;
+    let bundle = runtime.bundle_with(&["/bin/true"], |config| {
+        *config = written;
+        config["process"]["terminal"] = false.into();
+        config["process"]["args"] = serde_json::json!(["/bin/true"]);
+    })?;
+    Ok(bundle)
+}
+
+/// Of the runtime and of init, up to the execve of the user's program; its own calls are not ours.
+fn run_makes_at_most_250_system_calls(runtime: &Runtime) -> TestResult {
+    let bundle = default_bundle(runtime)?;
+    let log = runtime.directory().join("strace");
+    let strace = ["strace", "-f", "-o", log.to_str().ok_or("path")?];
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    run.wrapped_by(strace).output()?.ok()?;
+
+    let mut executed = BTreeSet::new();
+    let (mut calls, mut inits) = (0, 0);
+    let text = fs::read_to_string(&log)?;
+    let runtimes = text.split_whitespace().next().unwrap_or_default().to_owned();
+    for line in text.lines() {
+        let (pid, call) = line.split_once(' ').ok_or("a line without a pid")?;
+        let call = call.trim_start();
+        if executed.contains(pid) || call.starts_with("<...") || call.starts_with("+++") {
+            continue;
+        }
+        calls += 1;
+        inits += usize::from(pid != runtimes);
+        if pid != runtimes && call.starts_with("execve(") {
+            executed.insert(pid.to_owned());
+        }
+    }
+    ensure_eq!(executed.len(), 1);
+    ensure!(inits > 50, "only {inits} calls of init were seen:\n{text}");
+    ensure!(calls <= 250 + debug_allowance(30), "{calls} system calls, {inits} of them by init");
+    Ok(())
+}
+
+/// Of the runtime and all that it has waited for, by the shell's count of its children (`proc_pid_stat(5)`, field 11).
+fn run_has_at_most_250_page_faults(runtime: &Runtime) -> TestResult {
+    let bundle = default_bundle(runtime)?;
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    let shell = ["sh", "-c", "\"$@\" && read -r line < /proc/$$/stat && echo \"$line\"", "sh"];
+    let outcome = run.wrapped_by(shell).output()?.ok()?;
+    let after_name = outcome.stdout.rsplit_once(')').ok_or("no stat line")?.1;
+    let faults: usize =
+        after_name.split_whitespace().nth(11 - 3).ok_or("stat has no field 11")?.parse()?;
+    ensure!(faults >= 50, "{faults} page faults are too few to be true");
+    ensure!(faults <= 250 + debug_allowance(150), "{faults} page faults");
+    Ok(())
+}
+
+fn created_init_is_small(runtime: &Runtime) -> TestResult {
+    let id = runtime.new_id();
+    runtime.create(&default_bundle(runtime)?, &id)?.ok()?;
+    let status = fs::read_to_string(format!("/proc/{}/status", runtime.pid(&id)?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: u32 = line.trim().trim_end_matches(" kB").parse()?;
+    ensure!((1..=200).contains(&kib), "init has {kib} KiB");
+    Ok(())
+}
+
+/// CVE-2019-5736: who is in the container must not be able to change what the runtime runs there.
+fn created_init_executes_a_file_that_nobody_can_write(runtime: &Runtime) -> TestResult {
+    let id = runtime.new_id();
+    runtime.create(&default_bundle(runtime)?, &id)?.ok()?;
+    let exe = format!("/proc/{}/exe", runtime.pid(&id)?);
+    let target = fs::read_link(&exe)?;
+    ensure!(target.to_string_lossy().starts_with("/memfd:corten-init"), "{}", target.display());
+    ensure!(
+        fs::metadata(&exe)?.len() <= 64 << 10,
+        "the image has {} bytes",
+        fs::metadata(&exe)?.len()
+    );
+    let writable = fs::OpenOptions::new().write(true).open(&exe);
+    ensure!(writable.is_err(), "{exe} was opened for writing");
+
+    let file = rustix::fs::open(&exe, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    ensure!(rustix::fs::fcntl_get_seals(&file)?.contains(seals), "the image is not sealed");
+    // After the program has ended nobody executes it: then only the seals are left to keep it as it is.
+    runtime.delete_force(&id)?.ok()?;
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .open(again)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"x"));
+    ensure!(written.is_err(), "the image was written to");
+    Ok(())
+}
