@@ -21,6 +21,8 @@ mod outside;
 mod runtime;
 
 mod budget;
+mod console;
+mod crash;
 mod credentials;
 mod devices;
 mod hooks;
@@ -40,6 +42,8 @@ fn tests() -> Vec<Test> {
     [
         budget::tests(),
         lifecycle::tests(),
+        crash::tests(),
+        console::tests(),
         hooks::tests(),
         devices::tests(),
         namespaces::tests(),

@@ -1,0 +1,312 @@
+//! Runtimes that are killed, and runs in a row: `delete --force` leaves nothing, whatever came before it.
+//!
+//! Each call of the runtime is killed alone, at a random moment, as by the kernel's OOM killer or by an engine that ends. The moments
+//! are random, and the seed is in the message of a failure; every system call is tried by `cargo xtask fault`.
+//!
+//! Runs in: any process.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use libtest_mimic::Failed;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::bundle::{Bundle, add};
+use crate::harness::{TestResult, ensure, ensure_eq, table};
+use crate::host::Need::{Corten, NotOn, Root};
+use crate::inside::nothing_left;
+use crate::leaks;
+use crate::runtime::Runtime;
+
+const INTENT: &str = "the others lose the cgroup of a create that was killed (runc issue 4534); ours writes its intent first";
+
+table! {
+    two_hundred_runs_leave_nothing: [Root],
+    two_hundred_lives_leave_nothing: [Root, NotOn("runc", "1.1 loses a cgroup now and then, when rmdir comes before the end of init")],
+    create_killed_at_random_moments_is_cleaned_up: [Root, Corten(INTENT)],
+    create_killed_at_random_moments_frees_the_id: [Root, Corten(INTENT)],
+    run_killed_at_random_moments_is_cleaned_up: [Root, Corten(INTENT)],
+    start_killed_at_random_moments_is_cleaned_up: [Root, Corten(INTENT)],
+    delete_killed_at_random_moments_can_be_repeated: [Root, Corten(INTENT)],
+    create_killed_in_a_hook_is_cleaned_up: [Root, Corten("the others leave the hook, the cgroup and init")],
+    init_killed_before_start_is_cleaned_up: [Root],
+    process_of_a_killed_foreground_run_is_cleaned_up: [Root, NotOn("crun", "1.8 has no state of it yet when the process runs")],
+    state_that_was_cut_off_does_not_hide_the_others: [Root, Corten("one bad file makes list of crun and delete of all fail")],
+    state_that_was_cut_off_can_be_deleted: [Root, Corten("the others leave the process or refuse for ever")],
+    create_fails_cleanly_where_state_cannot_be_written: [Root],
+}
+
+const ROUNDS: u32 = 60;
+
+/// Moments: xorshift, seeded by the clock.
+struct Moments {
+    seed: u64,
+    state: u64,
+}
+
+impl Moments {
+    fn new() -> Result<Self, Failed> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+        let seed = u64::from(now) | 1;
+        Ok(Self { seed, state: seed })
+    }
+
+    /// From nothing to a little longer than `whole`.
+    fn within(&mut self, whole: Duration) -> Duration {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let share = u32::try_from(self.state % 1200).unwrap_or(0);
+        whole * share / 1000
+    }
+}
+
+/// How long the call takes when nothing comes between.
+fn measure(mut call: impl FnMut() -> TestResult) -> Result<Duration, Failed> {
+    let mut least = Duration::from_secs(60);
+    for _ in 0..3 {
+        let begin = Instant::now();
+        call()?;
+        least = least.min(begin.elapsed());
+    }
+    Ok(least)
+}
+
+/// Makes the call with these arguments and kills it, and only it, after this time.
+fn kill_after(runtime: &Runtime, arguments: &[&str], time: Duration) -> TestResult {
+    let call = runtime.command(arguments).spawn()?;
+    sleep(time);
+    // It may have ended before.
+    call.signal(Signal::KILL).ok();
+    call.wait()?;
+    Ok(())
+}
+
+/// `delete --force` must succeed and leave nothing of this test.
+fn must_clean_up(runtime: &Runtime, id: &str, seed: u64, time: Duration) -> TestResult {
+    let outcome = runtime.delete_force(id)?;
+    ensure!(outcome.code() == 0, "after {time:?} (seed {seed}): {outcome}");
+    nothing_left(runtime).map_err(|failed| {
+        format!(
+            "after {time:?} (seed {seed}): {}: {:?}",
+            failed.message().unwrap_or(""),
+            leaks::find(runtime.marker())
+        )
+        .into()
+    })
+}
+
+fn bundle_of(runtime: &Runtime) -> Result<(Bundle, String), Failed> {
+    let bundle = runtime.bundle_with(&["sleep", "1000"], |config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{}", runtime.marker()));
+    })?;
+    let path = bundle.path().to_string_lossy().into_owned();
+    Ok((bundle, path))
+}
+
+fn two_hundred_runs_leave_nothing(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["true"])?;
+    for _ in 0..200 {
+        runtime.run(&bundle)?.ok()?;
+    }
+    nothing_left(runtime)
+}
+
+fn two_hundred_lives_leave_nothing(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["sleep", "1000"])?;
+    for _ in 0..200 {
+        let id = runtime.new_id();
+        runtime.create(&bundle, &id)?.ok()?;
+        runtime.start(&id)?.ok()?;
+        runtime.delete_force(&id)?.ok()?;
+    }
+    nothing_left(runtime)
+}
+
+fn create_killed_at_random_moments_is_cleaned_up(runtime: &Runtime) -> TestResult {
+    let (bundle, path) = bundle_of(runtime)?;
+    let mut moments = Moments::new()?;
+    let whole = measure(|| {
+        let id = runtime.new_id();
+        runtime.create(&bundle, &id)?.ok()?;
+        runtime.delete_force(&id)?.ok()?;
+        Ok(())
+    })?;
+    for _ in 0..ROUNDS {
+        let (id, time) = (runtime.new_id(), moments.within(whole));
+        kill_after(runtime, &["create", "--bundle", &path, &id], time)?;
+        must_clean_up(runtime, &id, moments.seed, time)?;
+    }
+    Ok(())
+}
+
+fn create_killed_at_random_moments_frees_the_id(runtime: &Runtime) -> TestResult {
+    let (bundle, path) = bundle_of(runtime)?;
+    let mut moments = Moments::new()?;
+    let id = runtime.new_id();
+    for _ in 0..ROUNDS / 3 {
+        let time = moments.within(Duration::from_millis(12));
+        kill_after(runtime, &["create", "--bundle", &path, &id], time)?;
+        // What it answers is one thing; that it answers is another.
+        runtime.command(["state", &id]).output()?;
+        runtime.command(["list"]).output()?.ok()?;
+        runtime.delete_force(&id)?.ok()?;
+        runtime.create(&bundle, &id)?.ok()?;
+        ensure_eq!(runtime.status(&id)?, "created");
+        must_clean_up(runtime, &id, moments.seed, time)?;
+    }
+    Ok(())
+}
+
+fn run_killed_at_random_moments_is_cleaned_up(runtime: &Runtime) -> TestResult {
+    let (_bundle, path) = bundle_of(runtime)?;
+    let mut moments = Moments::new()?;
+    for _ in 0..ROUNDS {
+        let (id, time) = (runtime.new_id(), moments.within(Duration::from_millis(20)));
+        kill_after(runtime, &["run", "--bundle", &path, &id], time)?;
+        must_clean_up(runtime, &id, moments.seed, time)?;
+    }
+    Ok(())
+}
+
+fn start_killed_at_random_moments_is_cleaned_up(runtime: &Runtime) -> TestResult {
+    let (bundle, _) = bundle_of(runtime)?;
+    let mut moments = Moments::new()?;
+    for _ in 0..ROUNDS / 2 {
+        let (id, time) = (runtime.new_id(), moments.within(Duration::from_millis(6)));
+        runtime.create(&bundle, &id)?.ok()?;
+        kill_after(runtime, &["start", &id], time)?;
+        let status = runtime.status(&id)?;
+        ensure!(matches!(status.as_str(), "created" | "running"), "after {time:?} it is {status}");
+        // It may be started by another call, unless it was.
+        let again = runtime.start(&id)?;
+        ensure!(
+            again.code() == 0 || runtime.status(&id)? == "running",
+            "neither started nor startable: {again}"
+        );
+        must_clean_up(runtime, &id, moments.seed, time)?;
+    }
+    Ok(())
+}
+
+fn delete_killed_at_random_moments_can_be_repeated(runtime: &Runtime) -> TestResult {
+    let (bundle, _) = bundle_of(runtime)?;
+    let mut moments = Moments::new()?;
+    for _ in 0..ROUNDS / 2 {
+        let (id, time) = (runtime.new_id(), moments.within(Duration::from_millis(12)));
+        runtime.create(&bundle, &id)?.ok()?;
+        runtime.start(&id)?.ok()?;
+        kill_after(runtime, &["delete", "--force", &id], time)?;
+        must_clean_up(runtime, &id, moments.seed, time)?;
+    }
+    Ok(())
+}
+
+fn create_killed_in_a_hook_is_cleaned_up(runtime: &Runtime) -> TestResult {
+    for kind in ["createRuntime", "createContainer"] {
+        let id = runtime.new_id();
+        let reached = runtime.directory().join(kind);
+        let (mut bundle, path) = bundle_of(runtime)?;
+        bundle.edit(|config| {
+            // One process: what it has started is not the runtime's child.
+            let script = format!("touch {}; exec sleep 888", reached.display());
+            add(
+                config,
+                &format!("/hooks/{kind}"),
+                json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }),
+            );
+        })?;
+        let create = runtime.command(["create", "--bundle", &path, &id]).spawn()?;
+        runtime.wait_until("the hook", || Ok(reached.exists()))?;
+        create.signal(Signal::KILL)?;
+        create.wait()?;
+        must_clean_up(runtime, &id, 0, Duration::ZERO)?;
+    }
+    Ok(())
+}
+
+fn init_killed_before_start_is_cleaned_up(runtime: &Runtime) -> TestResult {
+    let (id, bundle) = (runtime.new_id(), runtime.bundle(&["true"])?);
+    runtime.create(&bundle, &id)?.ok()?;
+    let pid = rustix::process::Pid::from_raw(runtime.pid(&id)?).ok_or("no pid")?;
+    rustix::process::kill_process(pid, Signal::KILL)?;
+    runtime.wait_for_status(&id, "stopped")?;
+    ensure_eq!(runtime.state(&id)?["pid"], 0);
+    runtime.start(&id)?.fails()?;
+    runtime.delete(&id)?.ok()?;
+    nothing_left(runtime)
+}
+
+fn process_of_a_killed_foreground_run_is_cleaned_up(runtime: &Runtime) -> TestResult {
+    let (id, bundle) = (runtime.new_id(), runtime.bundle(&["sh", "-c", "echo ready; sleep 1000"])?);
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(&id).spawn()?;
+    // runc copies the output: it comes only while it lives.
+    runtime.wait_until("the process", || Ok(run.stdout() == "ready\n"))?;
+    run.signal(Signal::KILL)?;
+    run.wait()?;
+    ensure_eq!(runtime.status(&id)?, "running");
+    runtime.delete_force(&id)?.ok()?;
+    nothing_left(runtime)
+}
+
+/// Cuts every file of the container's state in half.
+fn damage(runtime: &Runtime, id: &str) -> TestResult {
+    for entry in fs::read_dir(runtime.root().join(id))?.flatten() {
+        let metadata = entry.metadata()?;
+        if metadata.is_file() {
+            fs::OpenOptions::new().write(true).open(entry.path())?.set_len(metadata.len() / 2)?;
+        }
+    }
+    Ok(())
+}
+
+fn state_that_was_cut_off_does_not_hide_the_others(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["sleep", "1000"])?;
+    let (whole, damaged) = (runtime.new_id(), runtime.new_id());
+    runtime.create(&bundle, &whole)?.ok()?;
+    fs::create_dir(runtime.root().join(&damaged))?;
+    fs::write(runtime.root().join(&damaged).join("state.json"), "{\"id\":")?;
+    let list = runtime.command(["list", "--quiet"]).output()?;
+    ensure!(list.stdout.contains(&whole), "not listed: {list}");
+    // Without an intent nobody knows what else there is of it: an error, for a human to decide.
+    runtime.delete_force(&damaged)?.fails()?;
+    fs::remove_dir_all(runtime.root().join(&damaged))?;
+    Ok(())
+}
+
+fn state_that_was_cut_off_can_be_deleted(runtime: &Runtime) -> TestResult {
+    let (bundle, _) = bundle_of(runtime)?;
+    let id = runtime.new_id();
+    runtime.create(&bundle, &id)?.ok()?;
+    runtime.start(&id)?.ok()?;
+    // state.json alone: what the intent says is enough.
+    let state = runtime.root().join(&id).join("state.json");
+    let length = fs::metadata(&state)?.len();
+    fs::OpenOptions::new().write(true).open(&state)?.set_len(length / 2)?;
+    must_clean_up(runtime, &id, 0, Duration::ZERO)?;
+    // All of them: an error that says so, or success, but never a success that leaves the process.
+    let id = runtime.new_id();
+    runtime.create(&bundle, &id)?.ok()?;
+    damage(runtime, &id)?;
+    let outcome = runtime.delete_force(&id)?;
+    let left = leaks::find(runtime.marker());
+    ensure!(outcome.code() != 0 || left.is_empty(), "{outcome}left: {left:?}");
+    if outcome.code() != 0 {
+        outcome.fails()?;
+        // Nobody knows its cgroup any more but the test.
+        fs::remove_dir_all(runtime.root().join(&id))?;
+        leaks::settle(runtime.marker());
+    }
+    Ok(())
+}
+
+fn create_fails_cleanly_where_state_cannot_be_written(runtime: &Runtime) -> TestResult {
+    let (id, bundle) = (runtime.new_id(), runtime.bundle(&["true"])?);
+    let file = runtime.directory().join("file");
+    fs::write(&file, "")?;
+    let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(&id);
+    create.global("--root").global(file.join("root")).output()?.fails()?;
+    nothing_left(runtime)
+}
