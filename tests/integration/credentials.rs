@@ -102,7 +102,7 @@ fn id_minus_one_is_refused(runtime: &Runtime) -> TestResult {
     let texts: &[&str] =
         if runtime.is("corten") { &["/process/user/additionalGids/1"] } else { &[] };
     refuses(runtime, texts, |config| {
-        config["process"]["user"]["additionalGids"] = json!([5, u32::MAX])
+        config["process"]["user"]["additionalGids"] = json!([5, u32::MAX]);
     })
 }
 
@@ -232,7 +232,7 @@ fn umask_is_022_by_default(runtime: &Runtime) -> TestResult {
 
 fn umask_is_as_given(runtime: &Runtime) -> TestResult {
     let seen = sh(runtime, "umask; touch /new; stat -c %a /new", |config| {
-        config["process"]["user"]["umask"] = json!(0o027)
+        config["process"]["user"]["umask"] = json!(0o027);
     })?;
     ensure_eq!(seen, "0027\n640\n");
     let seen = sh(runtime, "umask", |config| config["process"]["user"]["umask"] = json!(0))?;

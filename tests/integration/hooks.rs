@@ -1,10 +1,9 @@
-//! `/hooks`: the six kinds, when and where they run, what they read, and what their failure means (runtime.md, config.md).
+//! `/hooks`: the six kinds, when and where they run, and what they read (runtime.md, config.md).
 //!
 //! Runs in: any process.
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -12,14 +11,10 @@ use serde_json::{Value, json};
 use crate::bundle::{Bundle, add};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, NotOn, Root};
-use crate::inside::{bind, namespace_of, nothing_left, sh};
-use crate::leaks;
+use crate::inside::{bind, namespace_of, sh};
 use crate::runtime::Runtime;
 
-const LOSES_WORDS: &str = "sends them elsewhere";
-const STOPS: &str = "stops at the first and fails; runtime.md: MUST log a warning, the rest runs";
 const LEAKS: &str = "1.1 leaves its own sockets and pipes open in them";
-const WAITS: &str = "kills the hook alone, and waits for who has its pipes";
 
 table! {
     hooks_run_at_their_time_and_in_their_order: [Root, NotOn("runc", "1.1 runs poststart in create; runc 1.5 and config.md after start")],
@@ -36,77 +31,64 @@ table! {
     hooks_have_three_descriptors: [Root, NotOn("runc", LEAKS)],
     hooks_that_read_nothing_are_no_error: [Root, NotOn("crun", "1.8 dies of the broken pipe")],
     hooks_that_write_much_do_not_block: [Root],
-    failing_hook_of_create_undoes_it: [Root],
-    failing_hook_of_create_stops_the_others: [Root],
-    failing_hook_is_named_with_its_words: [Root, NotOn("crun", LOSES_WORDS)],
-    failing_start_container_hook_stops_the_container: [Root],
-    failing_start_container_hook_fails_start: [Root, Corten("runc answers 0 (docs/compatibility.md)")],
-    failing_poststart_hook_stops_the_container: [Root, Corten("runtime.md 1.3: an error, the container is stopped; older ones go on")],
-    failing_poststop_hook_is_a_warning: [Root, NotOn("runc", STOPS)],
-    missing_hook_is_named: [Root],
-    relative_hook_is_refused: [Root, Corten("config.md: MUST be absolute")],
-    timeout_ends_the_hook: [Root],
-    timeout_ends_the_hooks_children: [Root, Corten(WAITS)],
-    timeout_that_is_not_positive_is_refused: [Root, Corten("config.md: MUST be greater than zero")],
-    hook_that_leaves_a_child_does_not_hang_create: [Root, NotOn("runc", WAITS)],
     hooks_may_ask_for_the_state: [Root, Corten("the others have none until create has returned")],
     poststop_hooks_run_after_run_and_forced_delete: [Root],
     null_and_empty_hooks_are_none: [Root],
 }
 
 /// A hook that reads its stdin, which crun takes for granted, then runs this.
-fn shell(script: &str) -> Value {
+pub fn shell(script: &str) -> Value {
     unread(&format!("cat >/dev/null; {script}"))
 }
 
-fn unread(script: &str) -> Value {
+pub fn unread(script: &str) -> Value {
     json!({ "path": "/bin/sh", "args": ["sh", "-c", script] })
 }
 
-fn hook(config: &mut Value, kind: &str, hook: Value) {
+pub fn hook(config: &mut Value, kind: &str, hook: Value) {
     add(config, &format!("/hooks/{kind}"), hook);
 }
 
 /// A file that hooks write to, on the host; in the container it is /log/file when [`Log::show`] was called.
-struct Log {
+pub struct Log {
     directory: PathBuf,
 }
 
 impl Log {
-    fn new(runtime: &Runtime) -> std::io::Result<Self> {
+    pub fn new(runtime: &Runtime) -> std::io::Result<Self> {
         let directory = runtime.directory().join("log");
         fs::create_dir(&directory)?;
         Ok(Self { directory })
     }
 
-    fn show(&self, config: &mut Value) {
+    pub fn show(&self, config: &mut Value) {
         bind(config, "/log", &self.directory, &["bind"]);
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.directory.join("file")
     }
 
     /// A hook that appends this line.
-    fn line(&self, line: &str) -> Value {
+    pub fn line(&self, line: &str) -> Value {
         shell(&format!("echo {line} >>{}", self.file().display()))
     }
 
     /// A hook that appends what the command prints.
-    fn output(&self, command: &str) -> Value {
+    pub fn output(&self, command: &str) -> Value {
         shell(&format!("{{ {command}; }} >>{}", self.file().display()))
     }
 
-    fn read(&self) -> String {
+    pub fn read(&self) -> String {
         fs::read_to_string(self.file()).unwrap_or_default()
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.read().lines().map(str::to_owned).collect()
     }
 }
 
-const FOREVER: &[&str] = &["sleep", "1000"];
+pub const FOREVER: &[&str] = &["sleep", "1000"];
 
 fn hooks_run_at_their_time_and_in_their_order(runtime: &Runtime) -> TestResult {
     let (log, id) = (Log::new(runtime)?, runtime.new_id());
@@ -323,7 +305,7 @@ fn arguments_and_environment_are_those_given(runtime: &Runtime) -> TestResult {
 fn environment_that_is_absent_is_the_runtimes(runtime: &Runtime) -> TestResult {
     let (log, id) = (Log::new(runtime)?, runtime.new_id());
     let bundle = runtime.bundle_with(FOREVER, |config| {
-        hook(config, "createRuntime", log.output("echo $OF_THE_CALLER"))
+        hook(config, "createRuntime", log.output("echo $OF_THE_CALLER"));
     })?;
     let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(&id);
     create.env("OF_THE_CALLER", "inherited").output()?.ok()?;
@@ -390,185 +372,6 @@ fn hooks_that_write_much_do_not_block(runtime: &Runtime) -> TestResult {
         }
     })?;
     runtime.run(&bundle)?.ok()?;
-    Ok(())
-}
-
-fn failing_hook_of_create_undoes_it(runtime: &Runtime) -> TestResult {
-    for kind in ["prestart", "createRuntime", "createContainer"] {
-        for script in ["exit 3", "kill -9 $$"] {
-            let bundle =
-                runtime.bundle_with(FOREVER, |config| hook(config, kind, shell(script)))?;
-            runtime.create(&bundle, &runtime.new_id())?.fails()?;
-            nothing_left(runtime)?;
-        }
-    }
-    Ok(())
-}
-
-fn failing_hook_of_create_stops_the_others(runtime: &Runtime) -> TestResult {
-    let log = Log::new(runtime)?;
-    let bundle = runtime.bundle_with(FOREVER, |config| {
-        hook(config, "prestart", log.line("first"));
-        hook(config, "createRuntime", shell("exit 1"));
-        hook(config, "createRuntime", log.line("second"));
-        hook(config, "createContainer", log.line("third"));
-    })?;
-    runtime.create(&bundle, &runtime.new_id())?.fails()?;
-    ensure_eq!(log.read(), "first\n");
-    nothing_left(runtime)
-}
-
-fn failing_hook_is_named_with_its_words(runtime: &Runtime) -> TestResult {
-    for kind in ["createRuntime", "createContainer"] {
-        let bundle = runtime.bundle_with(FOREVER, |config| {
-            hook(config, kind, shell("true"));
-            hook(config, kind, shell("echo last words >&2; exit 3"));
-        })?;
-        let outcome = runtime.create(&bundle, &runtime.new_id())?.fails()?;
-        for words in ["exit status 3", "last words"] {
-            ensure!(outcome.stderr.contains(words), "without {words:?}: {outcome}");
-        }
-        let names = [format!("{kind} hook 1"), format!("/hooks/{kind}/1")];
-        let named = names.iter().any(|name| outcome.stderr.contains(name));
-        ensure!(named || !runtime.is("corten"), "not named: {outcome}");
-    }
-    Ok(())
-}
-
-/// `start` of a container whose startContainer hook fails: the process must not run.
-fn start_with_a_failing_hook(
-    runtime: &Runtime,
-) -> Result<(String, crate::runtime::Outcome), Failed> {
-    let id = runtime.new_id();
-    let bundle = runtime.bundle_with(&["touch", "/ran"], |config| {
-        hook(config, "startContainer", shell("echo last words >&2; exit 3"));
-    })?;
-    runtime.create(&bundle, &id)?.ok()?;
-    let started = runtime.start(&id)?;
-    runtime.wait_for_status(&id, "stopped")?;
-    ensure!(!bundle.in_rootfs("ran").exists(), "the process ran");
-    Ok((id, started))
-}
-
-fn failing_start_container_hook_stops_the_container(runtime: &Runtime) -> TestResult {
-    let (id, _) = start_with_a_failing_hook(runtime)?;
-    runtime.delete(&id)?.ok()?;
-    Ok(())
-}
-
-fn failing_start_container_hook_fails_start(runtime: &Runtime) -> TestResult {
-    let (_, started) = start_with_a_failing_hook(runtime)?;
-    let started = started.exits(1)?;
-    for words in ["startContainer", "exit status 3", "last words"] {
-        ensure!(started.stderr.contains(words), "without {words:?}: {started}");
-    }
-    Ok(())
-}
-
-fn failing_poststart_hook_stops_the_container(runtime: &Runtime) -> TestResult {
-    let id = runtime.new_id();
-    let bundle = runtime.bundle_with(FOREVER, |config| {
-        hook(config, "poststart", shell("echo last words >&2; exit 3"))
-    })?;
-    runtime.create(&bundle, &id)?.ok()?;
-    let started = runtime.start(&id)?.exits(1)?;
-    ensure!(started.stderr.contains("last words"), "without its words: {started}");
-    runtime.wait_until("the end of the process", || {
-        Ok(runtime.status(&id).is_ok_and(|status| status == "stopped")
-            || runtime.containers().is_empty())
-    })?;
-    Ok(())
-}
-
-fn failing_poststop_hook_is_a_warning(runtime: &Runtime) -> TestResult {
-    let (log, id) = (Log::new(runtime)?, runtime.new_id());
-    let bundle = runtime.bundle_with(FOREVER, |config| {
-        hook(config, "poststop", shell("echo last words >&2; exit 3"));
-        hook(config, "poststop", log.line("the next"));
-    })?;
-    runtime.create(&bundle, &id)?.ok()?;
-    runtime.delete_force(&id)?.ok()?;
-    ensure_eq!(log.read(), "the next\n");
-    nothing_left(runtime)
-}
-
-fn missing_hook_is_named(runtime: &Runtime) -> TestResult {
-    for kind in ["createRuntime", "createContainer"] {
-        let bundle = runtime.bundle_with(FOREVER, |config| {
-            hook(config, kind, json!({ "path": "/no/such/hook" }))
-        })?;
-        let outcome = runtime.create(&bundle, &runtime.new_id())?.fails()?;
-        ensure!(outcome.stderr.contains("/no/such/hook"), "not named: {outcome}");
-        nothing_left(runtime)?;
-    }
-    Ok(())
-}
-
-fn relative_hook_is_refused(runtime: &Runtime) -> TestResult {
-    for kind in ["prestart", "createContainer", "startContainer", "poststop"] {
-        let bundle = runtime
-            .bundle_with(FOREVER, |config| hook(config, kind, json!({ "path": "bin/sh" })))?;
-        runtime.create(&bundle, &runtime.new_id())?.fails_with(&format!("/hooks/{kind}/0/path"))?;
-    }
-    nothing_left(runtime)
-}
-
-/// `create` with this hook and a timeout of one second; it must fail in good time.
-fn times_out(runtime: &Runtime, kind: &str, script: &str) -> TestResult {
-    let mut late = shell(script);
-    late["timeout"] = json!(1);
-    let bundle = runtime.bundle_with(FOREVER, |config| hook(config, kind, late))?;
-    let begin = Instant::now();
-    runtime.create(&bundle, &runtime.new_id())?.fails()?;
-    let took = begin.elapsed();
-    ensure!(
-        (Duration::from_secs(1)..Duration::from_secs(8)).contains(&took),
-        "{kind} took {took:?}"
-    );
-    Ok(())
-}
-
-fn timeout_ends_the_hook(runtime: &Runtime) -> TestResult {
-    for kind in ["createRuntime", "createContainer"] {
-        times_out(runtime, kind, "exec sleep 888")?;
-        nothing_left(runtime)?;
-    }
-    Ok(())
-}
-
-fn timeout_ends_the_hooks_children(runtime: &Runtime) -> TestResult {
-    for kind in ["createRuntime", "createContainer"] {
-        times_out(runtime, kind, "sleep 888 & sleep 888; true")?;
-        nothing_left(runtime)?;
-    }
-    Ok(())
-}
-
-fn timeout_that_is_not_positive_is_refused(runtime: &Runtime) -> TestResult {
-    for timeout in [0, -1] {
-        let mut late = shell("true");
-        late["timeout"] = json!(timeout);
-        let bundle = runtime.bundle_with(FOREVER, |config| hook(config, "createRuntime", late))?;
-        runtime.create(&bundle, &runtime.new_id())?.fails_with("/hooks/createRuntime/0/timeout")?;
-    }
-    nothing_left(runtime)
-}
-
-fn hook_that_leaves_a_child_does_not_hang_create(runtime: &Runtime) -> TestResult {
-    let id = runtime.new_id();
-    let bundle = runtime
-        .bundle_with(FOREVER, |config| hook(config, "createRuntime", shell("sleep 15 & true")))?;
-    let begin = Instant::now();
-    runtime.create(&bundle, &id)?.ok()?;
-    let took = begin.elapsed();
-    ensure!(took < Duration::from_secs(10), "took {took:?}");
-    runtime.delete_force(&id)?.ok()?;
-    // What a hook that succeeded has left is its own affair, and here the test's.
-    for pid in
-        leaks::processes(runtime.marker()).into_iter().filter_map(rustix::process::Pid::from_raw)
-    {
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-    }
     Ok(())
 }
 

@@ -21,11 +21,15 @@ mod outside;
 mod runtime;
 
 mod budget;
+mod callers;
 mod console;
 mod crash;
 mod credentials;
 mod devices;
+mod errors;
+mod hook_failures;
 mod hooks;
+mod invocations;
 mod lifecycle;
 mod mount_options;
 mod mounts;
@@ -33,6 +37,9 @@ mod namespaces;
 mod paths;
 mod process;
 mod rootfs;
+mod scheduling;
+mod sysctl;
+mod users;
 
 use std::process::ExitCode;
 
@@ -42,6 +49,13 @@ fn tests() -> Vec<Test> {
     [
         budget::tests(),
         lifecycle::tests(),
+        sysctl::tests(),
+        invocations::tests(),
+        hook_failures::tests(),
+        users::tests(),
+        scheduling::tests(),
+        callers::tests(),
+        errors::tests(),
         crash::tests(),
         console::tests(),
         hooks::tests(),

@@ -291,7 +291,7 @@ fn files_that_lxcfs_makes_may_cover_those_of_proc(runtime: &Runtime) -> TestResu
     for name in ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg"] {
         let target = format!("/proc/{name}");
         let seen = sh(runtime, &format!("cat {target}"), |config| {
-            bind(config, &target, &file, &["bind", "ro"])
+            bind(config, &target, &file, &["bind", "ro"]);
         })?;
         ensure_eq!(seen, "lxcfs\n");
     }

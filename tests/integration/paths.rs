@@ -168,7 +168,7 @@ fn target_that_is_a_symlink_stays_inside(runtime: &Runtime) -> TestResult {
     let outside = Outside::new(runtime)?;
     let outcomes = outside.attack(runtime, |target| {
         let bundle = with_link(runtime, &["ls", "/link/"], ("link", target), |config| {
-            tmpfs(config, "/link", &[])
+            tmpfs(config, "/link", &[]);
         })?;
         let inside = bundle.in_rootfs(&outside.path.to_string_lossy());
         fs::create_dir_all(&inside)?;
@@ -186,7 +186,7 @@ fn target_through_a_dangling_symlink_stays_inside(runtime: &Runtime) -> TestResu
     let outside = Outside::new(runtime)?;
     let missing = outside.path.join("missing");
     let bundle = with_link(runtime, &["true"], ("link", &missing), |config| {
-        tmpfs(config, "/link/a/b", &[])
+        tmpfs(config, "/link/a/b", &[]);
     })?;
     // Whether it is made inside or refused is not the property.
     runtime.run(&bundle)?;
@@ -216,7 +216,7 @@ fn target_below_a_file_is_refused(runtime: &Runtime) -> TestResult {
 
 fn target_that_is_a_fifo_does_not_hang(runtime: &Runtime) -> TestResult {
     let bundle = runtime.bundle_with(&["cat", "/fifo"], |config| {
-        bind(config, "/fifo", "/proc/sys/kernel/ostype", &["bind"])
+        bind(config, "/fifo", "/proc/sys/kernel/ostype", &["bind"]);
     })?;
     mknodat(CWD, bundle.in_rootfs("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0)?;
     ensure_eq!(runtime.run(&bundle)?.ok()?.stdout, "Linux\n");
@@ -325,7 +325,8 @@ fn device_node_of_another_kind_is_not_taken(runtime: &Runtime) -> TestResult {
 }
 
 fn null_device_of_the_image_does_not_unmask(runtime: &Runtime) -> TestResult {
-    let images: [(&str, fn(&Path) -> std::io::Result<()>); 4] = [
+    type Make = fn(&Path) -> std::io::Result<()>;
+    let images: [(&str, Make); 4] = [
         ("a link to the secret", |null| symlink("/etc/secret", null)),
         ("a link to a kernel file", |null| symlink("/proc/sys/kernel/core_pattern", null)),
         ("a file", |null| fs::write(null, "secret")),
@@ -369,7 +370,7 @@ fn cwd_through_a_symlink_stays_inside(runtime: &Runtime) -> TestResult {
     let outside = Outside::new(runtime)?;
     let outcomes = outside.attack(runtime, |target| {
         with_link(runtime, &["/bin/pwd"], ("link", target), |config| {
-            config["process"]["cwd"] = json!("/link/new/cwd")
+            config["process"]["cwd"] = json!("/link/new/cwd");
         })
     })?;
     for outcome in outcomes {

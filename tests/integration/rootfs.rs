@@ -138,7 +138,7 @@ fn masked_file_is_empty_and_cannot_be_written(runtime: &Runtime) -> TestResult {
     let script = "cat /etc/secret; stat -c '%F %t:%T' /etc/secret; rm /etc/secret 2>/dev/null || echo kept; \
         mv /etc/secret /x 2>/dev/null || echo kept";
     let bundle = runtime.bundle_with(&["sh", "-c", script], |config| {
-        add(config, "/linux/maskedPaths", json!("/etc/secret"))
+        add(config, "/linux/maskedPaths", json!("/etc/secret"));
     })?;
     fs::write(bundle.in_rootfs("etc/secret"), "secret")?;
     ensure_eq!(runtime.run(&bundle)?.ok()?.stdout, "character special file 1:3\nkept\nkept\n");
@@ -179,7 +179,7 @@ fn masked_path_below_a_file_is_not_skipped(runtime: &Runtime) -> TestResult {
 fn masked_symlink_masks_what_it_means(runtime: &Runtime) -> TestResult {
     let script = "cat /etc/link /etc/secret; echo end";
     let bundle = runtime.bundle_with(&["sh", "-c", script], |config| {
-        add(config, "/linux/maskedPaths", json!("/etc/link"))
+        add(config, "/linux/maskedPaths", json!("/etc/link"));
     })?;
     fs::write(bundle.in_rootfs("etc/secret"), "secret")?;
     symlink("/etc/secret", bundle.in_rootfs("etc/link"))?;
@@ -223,7 +223,7 @@ fn readonly_paths_cannot_be_written(runtime: &Runtime) -> TestResult {
 
 fn readonly_path_that_is_missing_is_left_out(runtime: &Runtime) -> TestResult {
     sh(runtime, "[ ! -e /no ]", |config| {
-        add(config, "/linux/readonlyPaths", json!("/no/such/path"))
+        add(config, "/linux/readonlyPaths", json!("/no/such/path"));
     })?;
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Demo {
         typed(&format!("mkdir -p {0}/rootfs/bin && cd {0}", bundle.display()));
         fs::create_dir_all(bundle.join("rootfs/bin"))?;
         typed(&format!(
-            "cp {} rootfs/bin/ && rootfs/bin/busybox --install -s rootfs/bin",
+            "cp {} rootfs/bin/ && chroot rootfs /bin/busybox --install -s /bin",
             busybox.display()
         ));
         fs::copy(busybox, bundle.join("rootfs/bin/busybox"))?;

@@ -11,7 +11,7 @@ use super::{Console, Container, CreateOptions, InitProcess, hook_state};
 use crate::cgroup;
 use crate::error::Error;
 use crate::host::Facts;
-use crate::plan::{self, Plan, Request};
+use crate::plan::{self, LateSteps, Plan, Request};
 use crate::runtime::handles::Handles;
 use crate::runtime::{console, pid_file, start_fifo};
 use crate::spec::Bundle;
@@ -205,6 +205,7 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
             path: plan.cgroup.path.clone(),
         },
         private_pid_namespace: plan.has_private_pid_namespace(),
+        late: LateSteps::of(&plan.init),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     })

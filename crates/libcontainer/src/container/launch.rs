@@ -232,22 +232,34 @@ impl<'a> Launch<'a> {
 fn second_stage(plan: &Plan, link: &Link, first: InitProcess) -> Result<InitProcess, Error> {
     let undo = Undo::new(&first, kill_and_reap);
     let pidfd = loop {
-        match link.receive("the first stage of container init")? {
+        match link.receive_new("the first stage of container init")? {
             Message::Forked(pidfd) => break pidfd,
-            Message::Failed(frame) => return Err(failure(&plan.init, &*frame)),
-            Message::Warned(_) => {}
-            Message::Closed => return Err(init_died("has ended in its first stage")),
-            Message::Reached(_) => return Err(out_of_order()),
+            // Nobody is left who could say more: what was kept is the reason.
+            Message::Closed => return Err(first_stage_failure(plan, link)),
+            other => link.keep(other),
         }
     };
     let pid = pid_of(&pidfd)?;
     let init = InitProcess { pid, pidfd };
     let undo_init = Undo::new(&init, kill_and_reap);
-    // It exits at once after that frame.
-    first.wait()?;
+    // It exits at once after that frame. ECHILD: the caller's own wait has reaped it.
+    match first.wait() {
+        Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => {}
+        waited => drop(waited?),
+    }
     undo.disarm();
     undo_init.disarm();
     Ok(init)
+}
+
+fn first_stage_failure(plan: &Plan, link: &Link) -> Error {
+    loop {
+        match link.receive("the first stage of container init") {
+            Ok(Message::Failed(frame)) => return failure(&plan.init, &*frame),
+            Ok(Message::Closed) | Err(_) => return init_died("has ended in its first stage"),
+            Ok(_) => {}
+        }
+    }
 }
 
 /// The pid that a pidfd refers to, in this process's pid namespace (`pidfd_open(2)`: the Pid line of its fdinfo).

@@ -8,7 +8,7 @@ use std::time::Duration;
 use corten_plan::Frame;
 
 use super::{Container, hook_state};
-use crate::error::{Error, InitError};
+use crate::error::Error;
 use crate::runtime::start_fifo::{self, Started};
 use crate::state::{Found, Status};
 
@@ -61,17 +61,11 @@ impl Container {
         })
     }
 
-    /// `start` has no plan: what can be said of the failure is what init says itself.
     fn start_failure(&self, frame: &[u8]) -> Error {
-        let Ok(Frame::Failed(failure)) = Frame::decode(frame) else {
+        let (Ok(Frame::Failed(failure)), Some(late)) = (Frame::decode(frame), &self.record.late)
+        else {
             return self.wrong_status("init has failed without a reason");
         };
-        let message = crate::plan::describe::failure_without_plan(&failure);
-        Error::Init(Box::new(InitError {
-            message,
-            pointer: String::new(),
-            stage: failure.stage,
-            errno: failure.errno,
-        }))
+        Error::Init(Box::new(late.error(&failure)))
     }
 }

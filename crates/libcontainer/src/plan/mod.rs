@@ -14,6 +14,7 @@ mod devices;
 mod errno;
 mod hints;
 mod hooks;
+mod late;
 mod mounts;
 mod namespaces;
 mod options;
@@ -31,6 +32,7 @@ mod words;
 use corten_plan::wire::FLAG_EXPECT_PID1;
 use corten_plan::{Op, Point};
 
+pub use self::late::LateSteps;
 pub use self::types::{
     CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
 };
@@ -110,7 +112,8 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
 
 /// A program that was started by hand must not act on the host: where init is to be pid 1, it checks.
 fn flags(spawn: &SpawnPlan) -> u32 {
-    if spawn.clone_flags & CLONE_NEWPID != 0 { FLAG_EXPECT_PID1 } else { 0 }
+    let flags = spawn.clone_flags | spawn.fork_flags;
+    if flags & CLONE_NEWPID != 0 { FLAG_EXPECT_PID1 } else { 0 }
 }
 
 fn warnings(inputs: &Inputs<'_>) -> Vec<Remark> {

@@ -76,7 +76,9 @@ impl Found {
     }
 
     fn resources(&mut self, resources: &LinuxResources) {
-        let pids = resources.pids.as_ref().is_some_and(|pids| pids.limit.is_some());
+        // Below 0 is no limit, which a new cgroup has none of.
+        let pids =
+            resources.pids.as_ref().and_then(|pids| pids.limit).is_some_and(|limit| limit >= 0);
         let network = resources
             .network
             .as_ref()
@@ -100,7 +102,8 @@ impl Found {
 /// Engines write zeros for what they do not set, which runc takes for that.
 fn limits_memory(memory: &LinuxMemory) -> bool {
     let limits = [memory.limit, memory.reservation, memory.swap];
-    limits.iter().flatten().any(|limit| *limit != 0)
+    // -1 is no limit.
+    limits.iter().flatten().any(|limit| *limit > 0)
         || memory.swappiness.is_some()
         || memory.disable_oom_killer == Some(true)
 }
@@ -110,7 +113,7 @@ fn limits_cpu(cpu: &LinuxCpu) -> bool {
         .iter()
         .flatten()
         .any(|value| *value != 0)
-        || [cpu.quota, cpu.realtime_runtime].iter().flatten().any(|value| *value != 0)
+        || [cpu.quota, cpu.realtime_runtime].iter().flatten().any(|value| *value > 0)
         || !cpu.cpus.is_empty()
         || !cpu.mems.is_empty()
         || cpu.idle.is_some()

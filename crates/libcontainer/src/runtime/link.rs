@@ -2,6 +2,8 @@
 //!
 //! Runs in: runtime.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -38,6 +40,8 @@ pub(crate) enum Message {
 pub(crate) struct Link {
     socket: OwnedFd,
     deadline: Option<Duration>,
+    /// What was received before its turn.
+    early: RefCell<VecDeque<Message>>,
 }
 
 impl Link {
@@ -54,7 +58,7 @@ impl Link {
             set_socket_timeout(&ours, Timeout::Recv, deadline)
                 .map_err(|errno| failed("setsockopt(SO_RCVTIMEO)", errno))?;
         }
-        Ok((Self { socket: ours, deadline }, inits))
+        Ok((Self { socket: ours, deadline, early: RefCell::default() }, inits))
     }
 
     /// Lets init go on; `state` is what its hooks read on stdin.
@@ -79,8 +83,20 @@ impl Link {
         }
     }
 
+    /// Keeps a message for later: of the first stage and the init that it has made each has the other end of this socket, and
+    /// init may be heard first.
+    pub fn keep(&self, message: Message) {
+        self.early.borrow_mut().push_back(message);
+    }
+
     /// The next message; `what` says what is waited for, should the deadline pass.
     pub fn receive(&self, what: &str) -> Result<Message, Error> {
+        let early = self.early.borrow_mut().pop_front();
+        early.map_or_else(|| self.receive_new(what), Ok)
+    }
+
+    /// As [`Self::receive`], but not of what was kept.
+    pub fn receive_new(&self, what: &str) -> Result<Message, Error> {
         let mut bytes = Box::new([0; FRAME_LENGTH]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);

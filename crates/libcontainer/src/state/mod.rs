@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::plan::LateSteps;
 use crate::spec;
 
 pub(crate) use dir::{Found, Lock, START_FIFO, StateDir, list};
@@ -139,6 +140,9 @@ pub(crate) struct Record {
     pub cgroup: CgroupRecord,
     /// Whether the container has a pid namespace of its own: killing its init kills all of it.
     pub private_pid_namespace: bool,
+    /// What init does after `start`; absent when it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<LateSteps>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<spec::Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -122,8 +122,13 @@ pub fn spawn(what: &Spawn<'_>) -> Result<Child, SpawnError> {
             Ok(child)
         }
         errno => {
-            // The child has exited with an error of its own; there is no more to learn from its status.
-            super::wait::wait(std::os::fd::AsFd::as_fd(&child.pidfd)).map_err(SpawnError::Exec)?;
+            // The child has exited; what it has to say is `errno`, whoever reaps it (ECHILD: the caller's own wait).
+            match super::wait::wait(std::os::fd::AsFd::as_fd(&child.pidfd)) {
+                Err(error) if error.raw_os_error() != Some(libc::ECHILD) => {
+                    return Err(SpawnError::Exec(error));
+                }
+                _ => {}
+            }
             Err(SpawnError::Exec(io::Error::from_raw_os_error(errno)))
         }
     }

@@ -170,7 +170,7 @@ fn spawn_truth_table() {
             assert_eq!(flags & (CLONE_NEWCGROUP | CLONE_NEWTIME), 0, "{case}");
             assert_eq!(plan.has_private_pid_namespace(), pid == "new", "{case}");
             let header = PlanReader::new(&plan.init.bytes).unwrap().header();
-            assert_eq!(header.flags & FLAG_EXPECT_PID1 != 0, pid == "new" && !two, "{case}");
+            assert_eq!(header.flags & FLAG_EXPECT_PID1 != 0, pid == "new", "{case}");
         }
     }
 }
