@@ -144,15 +144,15 @@ fn until_the_end(_: &str) -> bool {
 }
 
 /// A container created with a terminal; not started.
-struct Created {
-    id: String,
+pub struct Created {
+    pub id: String,
     master: OwnedFd,
     payload: String,
     connection: UnixStream,
 }
 
 impl Created {
-    fn new(runtime: &Runtime, bundle: &Bundle) -> Result<Self, Failed> {
+    pub fn new(runtime: &Runtime, bundle: &Bundle) -> Result<Self, Failed> {
         let engine = Engine::new(runtime)?;
         let id = runtime.new_id();
         let create = runtime.command(["create", "--bundle"]).arg(bundle.path());
@@ -176,7 +176,7 @@ impl Created {
     }
 
     /// Starts it and returns all that it shows.
-    fn shows(&self, runtime: &Runtime) -> Result<String, Failed> {
+    pub fn shows(&self, runtime: &Runtime) -> Result<String, Failed> {
         runtime.start(&self.id)?.ok()?;
         read_until(&self.master, until_the_end)
     }

@@ -22,6 +22,7 @@ mod runtime;
 
 mod budget;
 mod callers;
+mod configs;
 mod console;
 mod crash;
 mod credentials;
@@ -55,6 +56,7 @@ fn tests() -> Vec<Test> {
         users::tests(),
         scheduling::tests(),
         callers::tests(),
+        configs::tests(),
         errors::tests(),
         crash::tests(),
         console::tests(),

@@ -40,6 +40,8 @@ pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::R
     if outcome.is_err() || !keep {
         delete(&container);
     }
+    // The end of this process closes them all at once.
+    std::mem::forget((container, init, signals));
     Ok(exit_code(outcome?))
 }
 

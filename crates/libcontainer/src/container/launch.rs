@@ -30,8 +30,8 @@ const STEP_DEADLINE: Duration = Duration::from_secs(120);
 pub(super) struct Spawned {
     pub init: InitProcess,
     link: Link,
-    /// Device and inode of its image.
-    image: (u64, u64),
+    /// Device and inode of its image, where it will be asked for.
+    image: Option<(u64, u64)>,
     /// Where it writes the times of its ops.
     times: Option<OwnedFd>,
 }
@@ -76,10 +76,11 @@ pub(super) fn start(
         init = second_stage(plan, &link, init)?;
     }
     let undo = Undo::new(&init, kill_and_reap);
-    let image =
-        rustix::fs::fstat(&image).map_err(|errno| os("fstat(init's image)", errno.into()))?;
+    // Who does not wait for `start` is never asked whether it still executes the image.
+    let image = fifo.map(|_| rustix::fs::fstat(&image)).transpose();
+    let image = image.map_err(|errno| os("fstat(init's image)", errno.into()))?;
     undo.disarm();
-    Ok(Spawned { init, link, image: (image.st_dev, image.st_ino), times })
+    Ok(Spawned { init, link, image: image.map(|image| (image.st_dev, image.st_ino)), times })
 }
 
 /// The conversation with an init that has not been let go yet.

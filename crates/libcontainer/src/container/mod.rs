@@ -247,7 +247,9 @@ impl Container {
 }
 
 /// Whether the process executes the file with this device and inode.
-fn executes(pid: i32, (device, inode): (u64, u64)) -> bool {
-    rustix::fs::stat(format!("/proc/{pid}/exe"))
-        .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
+fn executes(pid: i32, image: Option<(u64, u64)>) -> bool {
+    image.is_some_and(|image| {
+        rustix::fs::stat(format!("/proc/{pid}/exe"))
+            .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == image)
+    })
 }

@@ -207,7 +207,8 @@ impl<'a> PlannedMount<'a> {
             return self.make_by_mount(steps, target, fstype, proc_flags);
         }
         let waits = self.is_readonly_late();
-        let words = options.superblock().filter(|word| !(waits && *word == "ro"));
+        let of_mount = waits || shares_superblock(fstype);
+        let words = options.superblock().filter(|word| !(of_mount && *word == "ro"));
         let pairs = c_strings(&self.origin, words.chain(options.pairs()))?;
         let fstype_c = c_string(&self.origin, fstype)?;
         let source = self.source()?;
@@ -281,6 +282,14 @@ impl<'a> PlannedMount<'a> {
     fn propagation(&self) -> Result<Ids<'_>, SpecError> {
         Ids::new(&self.options.propagation).map_err(|_| self.problem("has too many options"))
     }
+}
+
+/// Whether all mounts of this type in a namespace (network, IPC) or on the host have one super block.
+///
+/// Were it made read-only by a pod's first container, the /sys of a privileged one in the same network could not be
+/// written (moby issue 24000, containerd issue 3221). So only the mount is.
+fn shares_superblock(fstype: &str) -> bool {
+    matches!(fstype, "sysfs" | "mqueue" | "cgroup2")
 }
 
 /// What is bound where cgroup2 may not be mounted: the container's own cgroup where it is to see only that, else all.

@@ -79,12 +79,13 @@ impl StateDir {
         Self::open_in(root, root_fd, id)?.ok_or_else(|| deleted(id))
     }
 
-    /// Takes the lock of a directory that was just made. A `delete --force` of the same id may have come in between.
+    /// Takes the lock of a directory that was just made. A `delete --force` of the same id may have come in between: then
+    /// nothing can be written into the directory any more, and [`Self::write_intent`] fails.
     ///
     /// # Errors
     /// [`Error::WrongStatus`].
     pub fn lock_new(&self) -> Result<Lock<'_>, Error> {
-        self.try_lock()?.ok_or_else(|| deleted(&ContainerId(self.name.clone())))
+        self.lock_at_once()?.ok_or_else(|| deleted(&ContainerId(self.name.clone())))
     }
 
     /// Opens the directory of `id`.
@@ -122,13 +123,16 @@ impl StateDir {
 
     /// Takes the lock if nobody holds it. `None`: somebody does, or the container was deleted meanwhile.
     pub fn try_lock(&self) -> Result<Option<Lock<'_>>, Error> {
-        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            locked => locked.map_err(|errno| failed("lock", &self.path, errno))?,
-        }
-        let lock = Lock(&self.dir);
         // Delete removes the directory while it holds the lock: what we have locked may be of no container any more.
-        Ok((!self.is_gone()).then_some(lock))
+        Ok(self.lock_at_once()?.filter(|_| !self.is_gone()))
+    }
+
+    fn lock_at_once(&self) -> Result<Option<Lock<'_>>, Error> {
+        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(failed("lock", &self.path, errno)),
+            Ok(()) => Ok(Some(Lock(&self.dir))),
+        }
     }
 
     /// Takes the lock, waiting for at most `deadline`.

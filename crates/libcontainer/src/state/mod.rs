@@ -155,8 +155,10 @@ pub(crate) struct Record {
 pub(crate) struct Init {
     #[serde(flatten)]
     pub process: Process,
-    /// Device and inode of the image that it executes until it executes the user's program.
-    pub image: (u64, u64),
+    /// Device and inode of the image that it executes until it executes the user's program; absent when it did not wait
+    /// for `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<(u64, u64)>,
 }
 
 /// Where the cgroup is.

@@ -7,7 +7,6 @@
 #![expect(unsafe_code, reason = "this is where system calls are made")]
 
 pub mod bpf;
-pub mod capability;
 #[cfg(test)]
 pub mod confine;
 pub mod namespace;

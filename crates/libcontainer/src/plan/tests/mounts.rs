@@ -47,6 +47,17 @@ fn mount_tmpfs_readonly_waits_until_it_is_filled() {
 }
 
 #[test]
+fn mount_of_a_shared_file_system_is_readonly_alone() {
+    for (fstype, is_shared) in
+        [("sysfs", true), ("mqueue", true), ("cgroup", true), ("ext4", false)]
+    {
+        let step = step(json!({ "destination": "/x", "type": fstype, "options": ["ro"] }));
+        assert!(step.contains("attr: 1, "), "{step}");
+        assert_eq!(!step.contains("\"ro\""), is_shared, "{step}");
+    }
+}
+
+#[test]
 fn mount_proc_takes_no_symbolic_links_and_covers_proc() {
     let step = step(json!({ "destination": "/proc", "type": "proc", "source": "proc" }));
     assert!(step.contains("flags: 5, "), "{step}");
