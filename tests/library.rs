@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         trial("create_from_a_thread_that_ends_leaves_a_container_that_lives", thread_that_ends),
         trial("operations_leave_the_caller_as_it_was", caller_is_unchanged),
         trial("failed_create_leaves_no_fd_and_no_child", failed_create_leaves_nothing),
+        trial("handle_of_a_deleted_container_does_not_reach_its_successor", successor_is_safe),
+        trial("handle_from_before_the_state_sees_what_create_has_saved", handle_sees_later_state),
     ];
     // One after the other: what they look at is the process.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
@@ -214,5 +216,35 @@ fn failed_create_leaves_nothing(place: &Place) -> Outcome {
     let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?;
     assert_eq!(children, "");
     assert_eq!(fs::read_dir(place.root())?.count(), 0);
+    Ok(())
+}
+
+fn successor_is_safe(place: &Place) -> Outcome {
+    let bundle = place.bundle("successor", &["sleep", "1000"])?;
+    let options = place.options("successor", &bundle);
+    let (old, _) = Container::create(&options)?;
+    Container::delete(&place.root(), &options.id, true)?;
+    // Of the same id, and so in a cgroup of the same path.
+    let (new, _) = Container::create(&options)?;
+    old.remove(true)?;
+    old.kill(Signal::KILL, true)?;
+    assert_eq!(new.status()?, Status::Created);
+    new.remove(true)?;
+    Ok(())
+}
+
+fn handle_sees_later_state(place: &Place) -> Outcome {
+    let bundle = place.bundle("early", &["sleep", "1000"])?;
+    let options = place.options("early", &bundle);
+    let (container, init) = Container::create(&options)?;
+    // As it was before: only the intent is there.
+    let directory = place.root().join(&options.id);
+    fs::rename(directory.join("state.json"), directory.join("later"))?;
+    let early = Container::load(&place.root(), &options.id)?;
+    assert_eq!(early.status()?, Status::Stopped);
+    fs::rename(directory.join("later"), directory.join("state.json"))?;
+    assert_eq!(early.status()?, Status::Created);
+    assert_eq!(early.state()?.pid, init.pid());
+    container.remove(true)?;
     Ok(())
 }

@@ -32,6 +32,7 @@ const PRIVATE_ROOT: &str = "leaves a shared root private before 1.4; crun does n
 const READONLY_SYSFS: &str =
     "makes the super block of a pod's sysfs read-only, for all its containers (moby issue 24000)";
 const CHOWNS_NULL: &str = "gives the container's null device to the user";
+const COPY_UP_MODE: &str = "1.8 gives a tmpfs with tmpcopyup 1777, whatever it covers";
 const NO_RRO: &str = "1.8 cannot open a file as the target of rro";
 
 /// `configs! { file_name: [needs], ... }`, with `_` for the `-` of the file's name, makes a test of each file.
@@ -98,11 +99,11 @@ configs! {
     podman_cgroupfs: [],
     podman_cgroups_split: [],
     podman_default: [],
-    podman_device_sysctl: [],
+    podman_device_sysctl: [NotOn("crun", COPY_UP_MODE)],
     podman_host_namespaces: [],
     podman_idmapped_volume: [],
     podman_init_security: [NotOn("crun", CHOWNS_NULL)],
-    podman_mounts: [],
+    podman_mounts: [NotOn("crun", COPY_UP_MODE)],
     podman_no_cgroups: [],
     podman_pod_infra: [],
     podman_pod_member: [],

@@ -16,6 +16,7 @@ use crate::runtime::Runtime;
 
 const LOSES_WORDS: &str = "sends them elsewhere";
 const STOPS: &str = "stops at the first and fails; runtime.md: MUST log a warning, the rest runs";
+const NO_STEP_12: &str = "1.8 runs none then; runtime.md, lifecycle: MUST continue at step 12";
 const WAITS: &str = "kills the hook alone, and waits for who has its pipes";
 
 table! {
@@ -26,6 +27,9 @@ table! {
     failing_start_container_hook_fails_start: [Root, Corten("runc answers 0 (docs/compatibility.md)")],
     failing_poststart_hook_stops_the_container: [Root, Corten("runtime.md 1.3: an error, the container is stopped; older ones go on")],
     failing_poststop_hook_is_a_warning: [Root, NotOn("runc", STOPS)],
+    poststop_hooks_run_after_a_create_that_fails: [Root, NotOn("crun", NO_STEP_12)],
+    poststop_hooks_run_after_a_run_whose_poststart_fails: [Root, NotOn("crun", NO_STEP_12)],
+    poststop_hooks_run_for_a_create_that_was_killed: [Root, Corten("the others have no state then")],
     missing_hook_is_named: [Root],
     relative_hook_is_refused: [Root, Corten("config.md: MUST be absolute")],
     timeout_ends_the_hook: [Root],
@@ -131,6 +135,51 @@ fn failing_poststop_hook_is_a_warning(runtime: &Runtime) -> TestResult {
     runtime.delete_force(&id)?.ok()?;
     ensure_eq!(log.read(), "the next\n");
     nothing_left(runtime)
+}
+
+/// runtime.md, lifecycle: the failure of such a hook goes on at step 12, and 13 are the poststop hooks.
+fn poststop_hooks_run_after_a_create_that_fails(runtime: &Runtime) -> TestResult {
+    let log = Log::new(runtime)?;
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let bundle = runtime.bundle_with(FOREVER, |config| {
+            hook(config, kind, shell("exit 3"));
+            hook(config, "poststop", log.line(kind));
+        })?;
+        runtime.create(&bundle, &runtime.new_id())?.fails()?;
+        nothing_left(runtime)?;
+    }
+    let bundle = runtime.bundle_with(&["/no/such/program"], |config| {
+        hook(config, "poststop", log.line("program"));
+    })?;
+    runtime.create(&bundle, &runtime.new_id())?.fails()?;
+    ensure_eq!(log.lines(), ["prestart", "createRuntime", "createContainer", "program"]);
+    nothing_left(runtime)
+}
+
+fn poststop_hooks_run_after_a_run_whose_poststart_fails(runtime: &Runtime) -> TestResult {
+    let log = Log::new(runtime)?;
+    let bundle = runtime.bundle_with(FOREVER, |config| {
+        hook(config, "poststart", shell("exit 3"));
+        hook(config, "poststop", log.line("stopped"));
+    })?;
+    runtime.run(&bundle)?.fails()?;
+    ensure_eq!(log.read(), "stopped\n");
+    nothing_left(runtime)
+}
+
+fn poststop_hooks_run_for_a_create_that_was_killed(runtime: &Runtime) -> TestResult {
+    let (log, id) = (Log::new(runtime)?, runtime.new_id());
+    let bundle = runtime.bundle_with(FOREVER, |config| {
+        hook(config, "createRuntime", log.output("echo made; exec sleep 1000"));
+        hook(config, "poststop", log.line("stopped"));
+    })?;
+    let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(&id).spawn()?;
+    runtime.wait_until("the hook", || Ok(log.read() == "made\n"))?;
+    create.signal(rustix::process::Signal::KILL)?;
+    create.wait()?;
+    runtime.delete_force(&id)?.ok()?;
+    ensure_eq!(log.read(), "made\nstopped\n");
+    Ok(())
 }
 
 fn missing_hook_is_named(runtime: &Runtime) -> TestResult {

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::Root;
+use crate::host::Need::{Corten, Root};
 use crate::runtime::Runtime;
 
 table! {
@@ -28,6 +28,7 @@ table! {
     delete_created_succeeds: [Root],
     delete_running_needs_force: [Root],
     delete_force_unknown_succeeds: [Root],
+    delete_force_keeps_the_intent_of_a_newer_release: [Root, Corten("the others have no intent")],
     run_exit_code_is_that_of_the_process: [Root],
     run_signaled_process_exits_with_128_plus_signal: [Root],
     run_detached_returns_while_the_process_runs: [Root],
@@ -214,6 +215,22 @@ fn delete_running_needs_force(runtime: &Runtime) -> TestResult {
 
 fn delete_force_unknown_succeeds(runtime: &Runtime) -> TestResult {
     runtime.delete_force("nosuch")?.ok()?;
+    Ok(())
+}
+
+/// What is not understood may be of a container that lives.
+fn delete_force_keeps_the_intent_of_a_newer_release(runtime: &Runtime) -> TestResult {
+    let id = runtime.new_id();
+    runtime.create(&runtime.bundle(FOREVER)?, &id)?.ok()?;
+    let directory = runtime.root().join(&id);
+    let (intent, state) = (directory.join("intent.json"), directory.join("state.json"));
+    let ours = fs::read_to_string(&intent)?;
+    fs::rename(&state, directory.join("later"))?;
+    fs::write(&intent, ours.replacen("\"format\":1", "\"format\":1000", 1))?;
+    runtime.delete_force(&id)?.fails_with("newer corten (format 1000)")?;
+    fs::write(&intent, ours)?;
+    fs::rename(directory.join("later"), &state)?;
+    ensure_eq!(runtime.status(&id)?, "created");
     Ok(())
 }
 

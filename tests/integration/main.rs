@@ -22,6 +22,7 @@ mod runtime;
 
 mod budget;
 mod callers;
+mod concurrent;
 mod configs;
 mod console;
 mod crash;
@@ -50,6 +51,7 @@ fn tests() -> Vec<Test> {
     [
         budget::tests(),
         lifecycle::tests(),
+        concurrent::tests(),
         sysctl::tests(),
         invocations::tests(),
         hook_failures::tests(),

@@ -49,11 +49,13 @@ table! {
     preserved_descriptor_that_is_not_open_is_refused: [Root, Corten(COUNTS_ITS_OWN)],
     listen_fds_are_kept_and_renamed: [Root, NotOn("crun", NO_LISTEN_PID)],
     listen_fds_of_another_process_are_closed: [Root, NotOn("crun", NO_LISTEN_PID)],
+    listen_fds_beyond_all_numbers_are_no_panic: [Root, Corten("a count that is not true")],
     signals_are_neither_blocked_nor_ignored: [Root],
     broken_pipes_that_the_caller_ignores_end_the_process: [Root, NotOn("crun", "leaves it; Go, and so runc, resets it")],
     process_leads_a_session_without_a_terminal: [Root],
     stdio_may_be_reopened_by_a_user: [Root],
     stdio_that_is_closed_does_not_become_something_else: [Root, NotOn("crun", "refuses to run without")],
+    stdin_that_is_closed_is_the_null_device: [Root, NotOn("runc", "1.1: whatever it opens first, in create"), NotOn("crun", "refuses to run without")],
     null_stdin_is_that_of_the_container: [Root],
     a_megabyte_of_environment_reaches_the_process: [Root],
 }
@@ -365,6 +367,14 @@ fn listen_fds_of_another_process_are_closed(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+fn listen_fds_beyond_all_numbers_are_no_panic(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["true"])?;
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    let script = "export LISTEN_FDS=4294967295 LISTEN_PID=$$; exec \"$@\"";
+    run.wrapped_by(["sh", "-c", script, "sh"]).output()?.ok()?;
+    Ok(())
+}
+
 fn signals_are_neither_blocked_nor_ignored(runtime: &Runtime) -> TestResult {
     let status = output(runtime, &["cat", "/proc/self/status"], |_| {})?;
     for set in ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"] {
@@ -422,6 +432,14 @@ fn stdio_that_is_closed_does_not_become_something_else(runtime: &Runtime) -> Tes
             |line: &str| line == "/dev/null" || line.contains("/call") || line.starts_with("pipe:");
         ensure!(outcome.stderr.lines().all(sound), "something of the runtime: {outcome}");
     }
+    Ok(())
+}
+
+/// Else the first file that the program opens becomes its stdin.
+fn stdin_that_is_closed_is_the_null_device(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["readlink", "/proc/self/fd/0"])?;
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    ensure_eq!(run.redirected("<&-").output()?.ok()?.stdout, "/dev/null\n");
     Ok(())
 }
 

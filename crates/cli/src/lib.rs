@@ -17,9 +17,9 @@ mod report;
 mod terminal;
 mod usage;
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::{env, fs};
 
 use anyhow::Context;
 use args::{GlobalArgs, Globals};
@@ -28,6 +28,7 @@ use clap::ArgMatches;
 use commands::Entry;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use usage::UsageError;
 
 pub use args::command_tree;
@@ -52,19 +53,24 @@ pub fn main() -> ExitCode {
 }
 
 /// What std's own start does for a program and ours (`src/main.rs`) leaves to us: fds 0 to 2 are open, so that no file of ours
-/// becomes the stdio of a container, and a reader that is gone is an error of write(2) and no signal. SIGPIPE is blocked and
-/// not ignored: ignored signals survive execve, and init empties the mask.
+/// becomes the stdio of a container.
 fn prepare_process() -> anyhow::Result<()> {
     let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let mut fds = stdio.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty()));
     rustix::event::poll(&mut fds, Some(&Timespec::default())).context("look at stdio")?;
     for fd in &fds {
         if fd.revents().contains(PollFlags::NVAL) {
-            // The lowest number that is free: the one that is missing. It stays open.
-            let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+            // The lowest number that is free: the one that is missing. It stays open, also in a container.
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
             std::mem::forget(null.context("open /dev/null in place of a closed fd of stdio")?);
         }
     }
+    Ok(())
+}
+
+/// A reader that is gone is an error of write(2), and no signal. It is blocked and not ignored: ignored signals survive execve,
+/// and init empties the mask. (A `run` that stays blocks all signals.)
+fn block_sigpipe() -> anyhow::Result<()> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGPIPE);
     set.thread_block().context("block SIGPIPE")
@@ -84,6 +90,9 @@ fn dispatch(globals: &GlobalArgs, line: &CommandLine) -> anyhow::Result<ExitCode
         Invocation::Help(topic) => help(topic.as_deref()),
         Invocation::Command(entry, mut matches) => {
             let globals = Globals::resolve(globals)?;
+            if !entry.blocks_signals() {
+                block_sigpipe()?;
+            }
             let outcome = entry.run(&mut matches, &globals);
             globals.write_trace();
             outcome

@@ -26,6 +26,8 @@ enum Format {
     Json,
     /// For a human at a terminal.
     Plain,
+    /// [`Format::Plain`] or [`Format::Text`]: what stderr is, is asked when there is something to say.
+    Stderr,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,8 @@ struct Sink {
     format: Format,
     /// `None`: stderr.
     file: Option<File>,
+    /// Nobody has asked for a level: a stderr that is no terminal gets errors only.
+    is_default_level: bool,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -51,19 +55,20 @@ pub fn open(args: &GlobalArgs) -> anyhow::Result<()> {
     let file = file.transpose()?;
     let format = match file {
         _ if is_json => Format::Json,
-        None => stderr_format(),
+        None => Format::Stderr,
         Some(_) => Format::Text,
     };
     let level = if args.debug { Some(LogLevel::Debug) } else { args.log_level };
+    let is_default_level = level.is_none();
     let level = level.unwrap_or_else(|| default_level(format, file.is_some()));
-    install(Sink { format, file }, filter(level));
+    install(Sink { format, file, is_default_level }, filter(level));
     Ok(())
 }
 
 fn default_level(format: Format, to_file: bool) -> LogLevel {
     match format {
         Format::Text if to_file => LogLevel::Warning,
-        Format::Plain => LogLevel::Warning,
+        Format::Plain | Format::Stderr => LogLevel::Warning,
         Format::Text | Format::Json => LogLevel::Error,
     }
 }
@@ -89,7 +94,8 @@ fn install(sink: Sink, level: LevelFilter) {
 
 /// Logs to stderr unless [`open`] has come to another place: for what is wrong before, or with `--log` itself.
 pub fn ensure_open() {
-    install(Sink { format: stderr_format(), file: None }, LevelFilter::Error);
+    let sink = Sink { format: Format::Stderr, file: None, is_default_level: true };
+    install(sink, LevelFilter::Error);
 }
 
 fn stderr_format() -> Format {
@@ -107,8 +113,13 @@ impl Log for Sink {
     }
 
     fn log(&self, record: &Record<'_>) {
+        let format = if self.format == Format::Stderr { stderr_format() } else { self.format };
+        let is_quiet = self.is_default_level && self.file.is_none() && format == Format::Text;
+        if is_quiet && record.level() > Level::Error {
+            return;
+        }
         let message = record.args().to_string();
-        let line = line(self.format, record.level(), &message, SystemTime::now());
+        let line = line(format, record.level(), &message, SystemTime::now());
         // One write a line: other processes append to the same file. A log that cannot be written is no reason to fail.
         drop(match &self.file {
             Some(file) => (&*file).write_all(line.as_bytes()),
@@ -131,7 +142,9 @@ fn line(format: Format, level: Level, message: &str, time: SystemTime) -> String
     let time = libcontainer::state::rfc3339(time);
     match format {
         Format::Plain => format!("{level}: {message}\n"),
-        Format::Text => format!("time=\"{time}\" level={level} msg={}\n", quoted(message)),
+        Format::Text | Format::Stderr => {
+            format!("time=\"{time}\" level={level} msg={}\n", quoted(message))
+        }
         Format::Json => {
             let line = Line { level, msg: message, time: &time };
             serde_json::to_string(&line).unwrap_or_default() + "\n"

@@ -82,10 +82,7 @@ fn set_size(master: FdRef<'_>, terminal: &Terminal) -> Result<(), Errno> {
 /// Binds the terminal to `/dev/console`, which is made as an empty file where it is missing; never through a link.
 fn bind_console(init: &mut Init, peer: &Fd) -> Done {
     let tree = mount::clone_mount(peer.get(), 0).at(Stage::Clone)?;
-    let Init { root: Some(root), places, .. } = init else {
-        return Err(Failed::new(Stage::Plan, Errno::EBADF));
-    };
-    let (dir, name, _) = places.parent(root.get(), c"/dev/console")?;
+    let (dir, name) = init.parent_of(c"/dev/console")?;
     let target = match fs::openat(dir, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600) {
         Err(Errno::EEXIST) => fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Target)?,
         made => made.at(Stage::Create)?,
@@ -142,6 +139,11 @@ fn is_null(status: &Statx) -> bool {
 
 /// A descriptor that is open on the host's null device would lead to the host's `/dev`.
 fn open_null(init: &Init) -> Result<Fd, Failed> {
+    if let Some(kept) = init.kept.as_ref().filter(|kept| kept.name(c"/dev/null").is_some())
+        && let Some(null) = kept.open_null().at(Stage::Open)?
+    {
+        return Ok(null);
+    }
     let found = target::open(init.root()?, c"/dev/null", O_PATH, 0).at(Stage::Open)?;
     if !is_null(&fs::status(found.get()).at(Stage::Verify)?) {
         return Err(Failed::new(Stage::Verify, Errno::ENODEV));

@@ -87,14 +87,15 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     set_uid(uid)?;
     let data = sets.data();
     set_capabilities(&data)?;
-    raise_ambient(init, sets.ambient, last)?;
+    raise_ambient(init, sets, last)?;
     let same = process::capget().at(Stage::ReadBack)? == data;
     if same { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
 }
 
-/// Sets the group id where it is another, and reads it back: 4294967295 means "no change" to setresgid, for one.
+/// Sets the group id where it is another, and reads it back: 4294967295 means "no change" to setresgid, for one. That it is
+/// not another is likely for 0 only.
 fn set_gid(gid: u32) -> Done {
-    if process::gids().at(Stage::ReadBack)? == [gid; 3] {
+    if gid == 0 && process::gids().at(Stage::ReadBack)? == [gid; 3] {
         return Ok(());
     }
     process::set_gid(gid).at(Stage::Gid)?;
@@ -104,10 +105,14 @@ fn set_gid(gid: u32) -> Done {
 
 /// As [`set_gid`].
 fn set_uid(uid: u32) -> Done {
-    if process::uids().at(Stage::ReadBack)? == [uid; 3] {
-        return Ok(());
+    if uid == 0 {
+        if process::uids().at(Stage::ReadBack)? == [uid; 3] {
+            return Ok(());
+        }
+    } else {
+        // Only the change from uid 0 to others takes capabilities away (capabilities(7)).
+        process::prctl(PR_SET_KEEPCAPS, 1, 0).at(Stage::Capset)?;
     }
-    process::prctl(PR_SET_KEEPCAPS, 1, 0).at(Stage::Capset)?;
     process::set_uid(uid).at(Stage::Uid)?;
     let is_set = process::uids().at(Stage::ReadBack)? == [uid; 3];
     if is_set { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
@@ -169,9 +174,12 @@ fn set_capabilities(data: &[CapData; 2]) -> Done {
 }
 
 /// A capability that cannot be ambient is a warning, as with runc: it must be permitted and inheritable.
-fn raise_ambient(init: &mut Init, ambient: u64, last: u32) -> Done {
-    process::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0).at(Stage::Ambient)?;
-    for capability in (0..=last).filter(|capability| ambient >> capability & 1 == 1) {
+fn raise_ambient(init: &mut Init, sets: Sets, last: u32) -> Done {
+    // capset has taken away what is not in both.
+    if sets.permitted & sets.inheritable != 0 {
+        process::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0).at(Stage::Ambient)?;
+    }
+    for capability in (0..=last).filter(|capability| sets.ambient >> capability & 1 == 1) {
         let raised = process::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability);
         if let Err(failed) = raised.item(Stage::Ambient, item(capability)) {
             report::warned(init.op, failed, &init.detail).at(Stage::Ambient)?;

@@ -6,10 +6,11 @@ use core::ffi::CStr;
 
 use corten_plan::Stage;
 
+use crate::kept::Kept;
 use crate::mounts::proc_path;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
-use crate::sys::abi::{O_NOFOLLOW, O_PATH, S_IFIFO, S_IFMT, Statx};
+use crate::sys::abi::{O_NOFOLLOW, O_PATH, S_IFCHR, S_IFIFO, S_IFMT, Statx};
 use crate::sys::{Errno, FdRef, fs};
 
 /// A device node or FIFO.
@@ -28,12 +29,19 @@ pub struct Node {
 }
 
 impl Node {
-    fn is(&self, found: &Statx) -> bool {
+    /// Whether it is this that was found.
+    pub fn is(&self, found: &Statx) -> bool {
         let same_number = (found.rdev_major, found.rdev_minor) == (self.major, self.minor);
         found.kind() == self.mode & S_IFMT && (found.kind() == S_IFIFO || same_number)
     }
 
-    fn is_as_asked(&self, found: &Statx) -> bool {
+    /// Whether it is the null device.
+    pub fn is_null(&self) -> bool {
+        (self.mode & S_IFMT, self.major, self.minor) == (S_IFCHR, 1, 3)
+    }
+
+    /// Whether what was found has its permissions and its owner, too.
+    pub fn is_as_asked(&self, found: &Statx) -> bool {
         (u32::from(found.mode), found.uid, found.gid) == (self.mode, self.uid, self.gid)
     }
 }
@@ -43,32 +51,27 @@ impl Node {
 /// # Errors
 /// See [`Stage`]; [`Stage::Verify`] with EEXIST: something else is there.
 pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
-    let Init { root: Some(root), places, .. } = init else {
-        return Err(Failed::new(Stage::Plan, Errno::EBADF));
-    };
-    let (dir, name, exact) = places.parent(root.get(), path)?;
     let number = fs::device_number(node.major, node.minor).at(Stage::Create)?;
+    let (dir, name) = init.parent_of(path)?;
     let made = fs::mknodat(dir, name, node.mode, number);
-    match made {
-        Ok(()) if exact && (node.uid, node.gid) == (0, 0) => return Ok(()),
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(Failed::new(Stage::Create, errno)),
+    if made.is_err() && made != Err(Errno::EEXIST) {
+        return made.at(Stage::Create);
     }
+    if made.is_ok()
+        && let Some(kept) = init.kept.as_mut().filter(|kept| kept.name(path).is_some())
+        && kept.has_right(name, node).at(Stage::Verify)?
+    {
+        return Ok(());
+    }
+    let (dir, name) = init.parent_of(path)?;
     // Whatever has this name now, it is this what owner and mode are given to (CVE-2026-41579).
     let fd = fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Verify)?;
     let status = fs::status(fd.get()).at(Stage::Verify)?;
     if !node.is(&status) {
         return Err(Failed::new(Stage::Verify, Errno::EEXIST));
     }
-    if made.is_err() {
-        // One that was there may be the host's, by a bind mount: it stays as it is.
-        return Ok(());
-    }
-    if node.is_as_asked(&status) && (node.uid, node.gid) == (0, 0) {
-        places.is_exact(path);
-        return Ok(());
-    }
-    give(fd.get(), node, &status).at(Stage::Owner)
+    // One that was there may be the host's, by a bind mount: it stays as it is.
+    if made.is_err() { Ok(()) } else { give(fd.get(), node, &status).at(Stage::Owner) }
 }
 
 /// Owner and mode, where they are not yet right: a directory may have a default ACL or the set-group-id bit.
@@ -97,14 +100,13 @@ pub fn set_mode(fd: FdRef<'_>, mode: u32) -> Result<(), Errno> {
 /// # Errors
 /// See [`Stage`].
 pub fn link(init: &mut Init, path: &'static CStr, target: &CStr, replace: bool) -> Done {
-    let Init { root: Some(root), places, .. } = init else {
-        return Err(Failed::new(Stage::Plan, Errno::EBADF));
-    };
-    let (dir, name, _) = places.parent(root.get(), path)?;
+    let (dir, name) = init.parent_of(path)?;
     match fs::symlinkat(target, dir, name) {
         Err(Errno::EEXIST) if replace => {
             fs::unlinkat(dir, name).at(Stage::Create)?;
-            fs::symlinkat(target, dir, name).at(Stage::Create)
+            let made = fs::symlinkat(target, dir, name).at(Stage::Create);
+            init.kept.iter_mut().for_each(Kept::replaced);
+            made
         }
         Err(Errno::EEXIST) => Ok(()),
         made => made.at(Stage::Create),

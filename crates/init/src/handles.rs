@@ -5,7 +5,7 @@
 use corten_plan::{Handle, Stage};
 
 use crate::report::{At, Failed};
-use crate::sys::{Errno, FdRef};
+use crate::sys::{Errno, Fd, FdRef};
 
 /// How many handles there may be: the fixed ones, and one for each kind of namespace and some to spare.
 const MAX: usize = 64;
@@ -39,6 +39,18 @@ impl Handles {
     pub fn find(&self, handle: Handle) -> Option<FdRef<'static>> {
         let number = self.numbers.get(usize::from(handle.0)).copied();
         number.filter(|number| *number >= 0).map(FdRef::inherited)
+    }
+
+    /// The descriptor of this handle, which there is none of from now on.
+    ///
+    /// # Errors
+    /// As [`Handles::get`].
+    pub fn take(&mut self, handle: Handle) -> Result<Fd, Failed> {
+        let taken = Fd::inherited(self.get(handle)?);
+        if let Some(number) = self.numbers.get_mut(usize::from(handle.0)) {
+            *number = -1;
+        }
+        Ok(taken)
     }
 
     /// The descriptor of this handle.

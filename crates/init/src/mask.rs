@@ -10,41 +10,35 @@ use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY, MountAttr, O_DIRECTORY, O_PATH, S_IFCHR,
+    MOUNT_ATTR_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MountAttr, O_PATH,
+    OPEN_TREE_CLONE, S_IFCHR, S_IFDIR,
 };
 use crate::sys::{Errno, Fd, FdRef, fs, mount};
 use crate::target;
 
 /// What masked paths are covered with.
 ///
-/// The first cover of each kind is attached where it is needed; the others are clones of that one. A clone of a mount
-/// that is attached nowhere needs Linux 6.15.
+/// The first cover of a file is attached where it is needed; the others are clones of that one. A clone of a mount that is
+/// attached nowhere needs Linux 6.15. So is the third cover of a directory: a tmpfs of its own for each costs a call less
+/// than a clone, but on a host with hundreds of processors there are hundreds of them (runc issue 5275).
 #[derive(Debug, Default)]
 pub struct Masks {
-    /// The host's null device, opened before any mount of the container; or why it could not be.
-    null: Option<Result<Fd, Errno>>,
     file: Option<Fd>,
     directory: Option<Fd>,
+    /// Directories that have a tmpfs of their own.
+    alone: u32,
+    /// `/dev/null` is that of the container.
+    is_inside: bool,
 }
+
+/// How many directories get a tmpfs of their own.
+const MAX_ALONE: u32 = 2;
 
 impl Masks {
-    /// Opens the host's `/dev/null`, while `/dev` is the host's.
-    pub fn open_null(&mut self) {
-        self.null = Some(verified_null());
-    }
-
     /// Closes what leads to the host.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { is_inside: true, ..Self::default() };
     }
-}
-
-/// Nothing says that the null device is one (CVE-2025-31133): 1:3 does.
-fn verified_null() -> Result<Fd, Errno> {
-    let null = fs::openat(FdRef::CWD, c"/dev/null", O_PATH, 0)?;
-    let status = fs::status(null.get())?;
-    let is_null = (status.kind(), status.rdev_major, status.rdev_minor) == (S_IFCHR, 1, 3);
-    if is_null { Ok(null) } else { Err(Errno::ENODEV) }
 }
 
 /// [`corten_plan::Op::MaskPath`].
@@ -52,23 +46,50 @@ fn verified_null() -> Result<Fd, Errno> {
 /// # Errors
 /// See [`Stage`]; never ENOENT of the path.
 pub fn cover(init: &mut Init, path: &CStr) -> Done {
-    let (target, is_directory) = match target::open(init.root()?, path, O_PATH | O_DIRECTORY, 0) {
-        Ok(directory) => (directory, true),
-        Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::ENOTDIR) => match find(init, path)? {
-            Some(file) => (file, false),
-            None => return Ok(()),
-        },
-        Err(errno) => return Err(Failed::new(Stage::Target, errno)),
-    };
-    let Masks { null, file, directory } = &mut init.masks;
-    let first = if is_directory { directory } else { file };
+    let Some(target) = find(init, path)? else { return Ok(()) };
+    // This says what it is, and is the first half of a mount there.
+    match init.change_directory(target.get()) {
+        Ok(()) => cover_directory(&mut init.masks, target.get(), true),
+        Err(Errno::ENOTDIR) => cover_file(&mut init.masks, target.get()),
+        // It may not be entered by us, or it is a file after all.
+        Err(_) if fs::status(target.get()).at(Stage::Target)?.kind() == S_IFDIR => {
+            cover_directory(&mut init.masks, target.get(), false)
+        }
+        Err(_) => cover_file(&mut init.masks, target.get()),
+    }
+}
+
+/// `entered`: the directory is the working directory.
+fn cover_directory(masks: &mut Masks, target: FdRef<'_>, entered: bool) -> Done {
+    if entered && masks.alone < MAX_ALONE {
+        let flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+        let tmpfs = Some(c"tmpfs");
+        if mount::mount(tmpfs, c".", tmpfs, flags, Some(c"nr_blocks=1,nr_inodes=1")).is_ok() {
+            masks.alone += 1;
+            return Ok(());
+        }
+        // What is wrong, the calls below say.
+    }
+    attach(&mut masks.directory, target, empty_directory)
+}
+
+fn cover_file(masks: &mut Masks, target: FdRef<'_>) -> Done {
+    let is_inside = masks.is_inside;
+    attach(&mut masks.file, target, || null_file(is_inside))
+}
+
+/// Attaches a clone of `first`, or what is made, which is `first` then.
+fn attach(
+    first: &mut Option<Fd>,
+    target: FdRef<'_>,
+    make: impl FnOnce() -> Result<Fd, Failed>,
+) -> Done {
     if let Some(first) = first {
         let clone = mount::clone_mount(first.get(), 0).at(Stage::Clone)?;
-        return mount::move_mount(clone.get(), target.get()).at(Stage::Attach);
+        return mount::move_mount(clone.get(), target).at(Stage::Attach);
     }
-    let mask = if is_directory { empty_directory()? } else { null_file(null.as_ref())? };
-    mount::move_mount(mask.get(), target.get()).at(Stage::Attach)?;
+    let mask = make()?;
+    mount::move_mount(mask.get(), target).at(Stage::Attach)?;
     *first = Some(mask);
     Ok(())
 }
@@ -82,7 +103,7 @@ fn find(init: &Init, path: &CStr) -> Result<Option<Fd>, Failed> {
     }
 }
 
-/// An empty tmpfs with room for nothing (runc issue 5275).
+/// An empty tmpfs with room for nothing.
 fn empty_directory() -> Result<Fd, Failed> {
     let context = mount::fsopen(c"tmpfs").at(Stage::FsOpen)?;
     let context = context.get();
@@ -96,29 +117,46 @@ fn empty_directory() -> Result<Fd, Failed> {
 }
 
 /// A read-only mount of the host's null device: its owner and mode are the host's, and cannot be changed through it.
-fn null_file(null: Option<&Result<Fd, Errno>>) -> Result<Fd, Failed> {
-    let null = match null {
-        Some(Ok(null)) => null,
-        Some(Err(errno)) => return Err(Failed::new(Stage::Verify, *errno)),
-        None => return Err(Failed::new(Stage::Plan, Errno::EBADF)),
-    };
-    let clone = mount::clone_mount(null.get(), 0).at(Stage::Clone)?;
-    make_read_only(clone.get())?;
-    Ok(clone)
+/// Nothing but its number says that it is one (CVE-2025-31133); it is the clone that is looked at, and is used.
+fn null_file(is_inside: bool) -> Result<Fd, Failed> {
+    if is_inside {
+        return Err(Failed::new(Stage::Plan, Errno::EBADF));
+    }
+    let clone = read_only_clone(FdRef::CWD, c"/dev/null", 0)?;
+    let status = fs::status(clone.get()).at(Stage::Verify)?;
+    let is_null = (status.kind(), status.rdev_major, status.rdev_minor) == (S_IFCHR, 1, 3);
+    if is_null { Ok(clone) } else { Err(Failed::new(Stage::Verify, Errno::ENODEV)) }
 }
 
 /// [`corten_plan::Op::ReadonlyPath`].
 ///
 /// # Errors
 /// See [`Stage`]; never ENOENT of the path.
-pub fn read_only(init: &mut Init, path: &CStr) -> Done {
+pub fn read_only(init: &mut Init, path: &CStr, alone: bool) -> Done {
     let Some(target) = find(init, path)? else { return Ok(()) };
-    let clone = mount::clone_mount(target.get(), AT_RECURSIVE).at(Stage::Clone)?;
-    make_read_only(clone.get())?;
+    let clone = if alone {
+        // What was mounted below it all the same is read-only, too.
+        read_only_clone(target.get(), c"", AT_EMPTY_PATH | AT_RECURSIVE)?
+    } else {
+        make_read_only(mount::clone_mount(target.get(), AT_RECURSIVE).at(Stage::Clone)?)?
+    };
     mount::move_mount(clone.get(), target.get()).at(Stage::Attach)
 }
 
-fn make_read_only(clone: FdRef<'_>) -> Done {
-    let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-    mount::setattr(clone, c"", AT_EMPTY_PATH, &attr).at(Stage::Attr)
+const READ_ONLY: MountAttr =
+    MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
+
+/// A read-only clone of what is at `path`, by one call; where that fails by two, of which one says why.
+fn read_only_clone(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd, Failed> {
+    match mount::open_tree_attr(dir, path, flags, &READ_ONLY) {
+        Ok(clone) => Ok(clone),
+        Err(_) => {
+            make_read_only(mount::open_tree(dir, path, flags | OPEN_TREE_CLONE).at(Stage::Clone)?)
+        }
+    }
+}
+
+fn make_read_only(clone: Fd) -> Result<Fd, Failed> {
+    mount::setattr(clone.get(), c"", AT_EMPTY_PATH, &READ_ONLY).at(Stage::Attr)?;
+    Ok(clone)
 }

@@ -9,16 +9,18 @@ use corten_plan::op::mount_flags;
 use corten_plan::wire::{Ids, List};
 
 use crate::copy_up;
+use crate::kept::Kept;
 use crate::path::Path;
+use crate::plain;
 use crate::report::{At, Detail, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR__ATIME, MOUNT_ATTR_RDONLY, MS_REC,
-    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS, S_IFDIR,
-    STATX_ATTR_MOUNT_ROOT,
+    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV, S_IFDIR, STATX_ATTR_MOUNT_ROOT, TMPFS_MAGIC,
 };
 use crate::sys::{Errno, Fd, FdRef, close_dropped, fs, mount};
-use crate::target::{self, Leaf};
+use crate::target::{self, Leaf, Target};
 
 /// The item of [`Stage::Option`] that stands for the source.
 const SOURCE_ITEM: u16 = u16::MAX;
@@ -89,19 +91,28 @@ pub struct Bind {
 /// See [`Stage`].
 pub fn file_system(
     init: &mut Init,
-    path: &CStr,
+    path: &'static CStr,
     new: &NewFs,
     attributes: &Attributes,
     flags: u32,
 ) -> Done {
-    let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
-    let mode = if flags & mount_flags::MODE_OF_TARGET != 0 {
+    use mount_flags::{COPY_UP, KEPT, MODE_OF_TARGET, PLAIN};
+    let is_plain = flags & (PLAIN | COPY_UP | KEPT) == PLAIN && attributes.is_empty();
+    if is_plain && flags & MODE_OF_TARGET == 0 && plain::in_kept(init, path, new) {
+        return Ok(());
+    }
+    let Target { fd: target, made } = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
+    // A directory that was made for it has no mode to keep: the file system's own default stays (runc: 1777 of a tmpfs).
+    let mode = if flags & MODE_OF_TARGET != 0 && !made {
         Some(fs::status(target.get()).at(Stage::Target)?.mode)
     } else {
         None
     };
+    if is_plain && plain::on(init, target.get(), new, mode).is_ok() {
+        return Ok(());
+    }
     // A read-only mount cannot be copied into: that comes after.
-    let later = if flags & mount_flags::COPY_UP != 0 { new.attr & MOUNT_ATTR_RDONLY } else { 0 };
+    let later = if flags & COPY_UP != 0 { new.attr & MOUNT_ATTR_RDONLY } else { 0 };
     let made = create(&mut init.detail, new, mode, new.attr & !later);
     let mounted = match (made, new.fallback) {
         (Err(Failed { errno: Errno::EPERM | Errno::EBUSY, .. }), Some(source)) => {
@@ -111,7 +122,7 @@ pub fn file_system(
         }
         (made, _) => made?,
     };
-    if flags & mount_flags::COPY_UP != 0 {
+    if flags & COPY_UP != 0 {
         copy_up::copy(&mut init.detail, target.get(), mounted.get())?;
         // A file that is open for writing keeps the mount from becoming read-only.
         close_dropped();
@@ -119,7 +130,9 @@ pub fn file_system(
     }
     finish(mounted.get(), attributes)?;
     mount::move_mount(mounted.get(), target.get()).at(Stage::Attach)?;
-    init.places.mounted(path, new.fstype, Some(mounted));
+    if flags & (COPY_UP | KEPT) == KEPT && new.fallback.is_none() && new.fstype == c"tmpfs" {
+        init.kept = Kept::new(path, mounted);
+    }
     Ok(())
 }
 
@@ -162,10 +175,13 @@ fn set_option(context: FdRef<'_>, option: &CStr) -> Result<(), Errno> {
 
 /// A tmpfs without `mode=` has the mode of what it covers: runc does so, and /tmp stays 1777.
 fn set_mode(context: FdRef<'_>, mode: u16) -> Result<(), Errno> {
-    let digit = |shift: u16| b'0' + u8::try_from(mode >> shift & 7).unwrap_or(0);
-    let text = [digit(9), digit(6), digit(3), digit(0), 0];
-    let value = CStr::from_bytes_with_nul(&text).map_err(|_| Errno::EINVAL)?;
-    mount::fsconfig_set(context, c"mode", Some(value))
+    let value = Path::<8>::from_parts(&[&octal(mode)])?;
+    mount::fsconfig_set(context, c"mode", Some(value.as_c_str()))
+}
+
+/// The digits of a file's permissions.
+pub fn octal(mode: u16) -> [u8; 4] {
+    [9, 6, 3, 0].map(|shift: u16| b'0' + u8::try_from(mode >> shift & 7).unwrap_or(0))
 }
 
 fn refused(
@@ -204,7 +220,7 @@ fn add_message(detail: &mut Detail, context: FdRef<'_>) {
 /// See [`Stage`].
 pub fn bind(
     init: &mut Init,
-    path: &CStr,
+    path: &'static CStr,
     bind: &Bind,
     attributes: &Attributes,
     flags: u32,
@@ -212,13 +228,15 @@ pub fn bind(
     // First the source: what the target is made as depends on it.
     let tree = clone_source(bind, flags)?;
     let is_directory = fs::status(tree.get()).at(Stage::Source)?.kind() == S_IFDIR;
-    if flags & mount_flags::SOURCE_IS_PROC != 0 && !is_procfs(tree.get()).at(Stage::Source)? {
-        return Err(Failed::new(Stage::Verify, Errno::EPERM));
+    if flags & mount_flags::SOURCE_IS_PROC != 0 {
+        let kind = fs::file_system(tree.get()).at(Stage::Source)?.kind;
+        if kind != PROC_SUPER_MAGIC {
+            return Err(Failed::new(Stage::Verify, Errno::EPERM));
+        }
     }
     let leaf = if is_directory { Leaf::MOUNT_POINT } else { Leaf::File };
-    let target = open_target(init, path, leaf, flags)?;
+    let target = open_target(init, path, leaf, flags)?.fd;
     finish(tree.get(), attributes)?;
-    init.places.bound();
     mount::move_mount(tree.get(), target.get())
         .or_else(|errno| attach_error(is_directory, &target, errno))
 }
@@ -234,6 +252,13 @@ fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
 /// A detached clone of what is bound, with its own attributes.
 fn clone_source(bind: &Bind, flags: u32) -> Result<Fd, Failed> {
     let recursive = if flags & mount_flags::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
+    // All at once, where the attributes are for all that is cloned. When that fails, one by one, to see which.
+    if let Some(attr) = changes(bind.set, bind.clear)
+        && flags & (mount_flags::RECURSIVE | mount_flags::SOURCE_NOFOLLOW) == 0
+        && let Ok(tree) = mount::open_tree_attr(FdRef::CWD, bind.source, 0, &attr)
+    {
+        return Ok(tree);
+    }
     let nofollow = if flags & mount_flags::SOURCE_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let tree = mount::open_tree(FdRef::CWD, bind.source, OPEN_TREE_CLONE | recursive | nofollow);
     let tree = tree.map_err(|errno| {
@@ -250,15 +275,18 @@ fn clone_source(bind: &Bind, flags: u32) -> Result<Fd, Failed> {
     Ok(tree)
 }
 
-/// `mount_setattr` where there is something to do. An access time mode that is set replaces the one that is there, which
-/// the kernel wants to be said.
+/// `mount_setattr` where there is something to do.
 fn set(tree: FdRef<'_>, flags: u32, set: u64, clear: u64) -> Result<(), Errno> {
-    if set == 0 && clear == 0 {
-        return Ok(());
-    }
+    let Some(attr) = changes(set, clear) else { return Ok(()) };
+    mount::setattr(tree, c"", flags | AT_EMPTY_PATH, &attr)
+}
+
+/// Attributes to set and to clear, if there are any. An access time mode that is set replaces the one that is there, which
+/// the kernel wants to be said.
+fn changes(set: u64, clear: u64) -> Option<MountAttr> {
     let replaced = if set & MOUNT_ATTR__ATIME == 0 { 0 } else { MOUNT_ATTR__ATIME };
     let attr = MountAttr { set, clear: clear | replaced, ..MountAttr::default() };
-    mount::setattr(tree, c"", flags | AT_EMPTY_PATH, &attr)
+    (set != 0 || clear != 0).then_some(attr)
 }
 
 /// Recursive attributes, then propagation one by one.
@@ -276,31 +304,60 @@ fn finish(tree: FdRef<'_>, attributes: &Attributes) -> Done {
 }
 
 /// The target of a mount, made where it is missing, and checked.
-fn open_target(init: &mut Init, path: &CStr, leaf: Leaf, flags: u32) -> Result<Fd, Failed> {
+fn open_target(
+    init: &mut Init,
+    path: &'static CStr,
+    leaf: Leaf,
+    flags: u32,
+) -> Result<Target, Failed> {
+    let last = init.last_mount.replace(path);
+    let name = init.kept.as_ref().and_then(|kept| kept.name(path));
+    if let (Some(kept), Some(name)) = (&init.kept, name)
+        && let Some(made) = kept.make(name, leaf)?
+    {
+        return Ok(Target { fd: made, made: true });
+    }
     let resolve = if flags & mount_flags::NO_SYMLINKS == 0 { 0 } else { RESOLVE_NO_SYMLINKS };
-    let Init { root: Some(root), places, .. } = init else {
-        return Err(Failed::new(Stage::Plan, Errno::EBADF));
-    };
-    let (target, may_be_procfs) = places.mount_target(root.get(), path, leaf, resolve)?;
-    let fd = target.fd;
-    // A mount over a part of procfs would make what the kernel says a lie (CVE-2019-16884).
     let may_cover = flags & mount_flags::MAY_COVER_PROC != 0;
-    if !may_cover && may_be_procfs && is_procfs(fd.get()).at(Stage::Target)? {
+    // A mount over a part of procfs would make what the kernel says a lie (CVE-2019-16884). What lies on the mount of the
+    // root itself is in none: one call says both where it is and that. It would fail below the last mount.
+    if !may_cover && !last.is_some_and(|last| target::is_below(path, last)) {
+        match target::open(init.root()?, path, leaf.flags(), resolve | RESOLVE_NO_XDEV) {
+            Err(Errno::EXDEV | Errno::ENOENT) => {}
+            opened => {
+                return opened.map(|fd| Target { fd, made: false }).at(Stage::Target);
+            }
+        }
+    }
+    let Target { fd, made } = target::open_or_make(init.root()?, path, leaf, resolve)?;
+    // In a procfs nothing can be made.
+    let kind = if may_cover || made { None } else { Some(file_system_of(fd.get())?) };
+    if kind == Some(PROC_SUPER_MAGIC) {
         return Err(Failed::new(Stage::Verify, Errno::EPERM));
     }
-    Ok(fd)
+    // It may be the root of the kept directory, reached by whatever links: then that is about to be covered.
+    if name.is_none() && matches!(kind, None | Some(TMPFS_MAGIC)) {
+        init.kept = None;
+    }
+    Ok(Target { fd, made })
 }
 
-fn is_procfs(file: FdRef<'_>) -> Result<bool, Errno> {
-    Ok(fs::file_system(file)?.kind == PROC_SUPER_MAGIC)
+fn file_system_of(file: FdRef<'_>) -> Result<u64, Failed> {
+    Ok(fs::file_system(file).at(Stage::Target)?.kind)
 }
 
 /// [`corten_plan::Op::MountData`].
 ///
 /// # Errors
 /// See [`Stage`].
-pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, flags: u32) -> Done {
-    let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?;
+pub fn data(
+    init: &mut Init,
+    path: &'static CStr,
+    new: &Data,
+    attributes: &Attributes,
+    flags: u32,
+) -> Done {
+    let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?.fd;
     let by_fd = proc_path(target.get()).at(Stage::Target)?;
     let (fstype, options) = (Some(new.fstype), Some(new.data));
     let mounted = mount::mount(new.source, by_fd.as_c_str(), fstype, new.ms_flags, options);
@@ -310,7 +367,6 @@ pub fn data(init: &mut Init, path: &CStr, new: &Data, attributes: &Attributes, f
     if new.ms_flags & MS_REMOUNT != 0 {
         return finish(target.get(), attributes);
     }
-    init.places.mounted(path, new.fstype, None);
     if attributes.is_empty() && flags & mount_flags::COPY_UP == 0 {
         return Ok(());
     }

@@ -12,12 +12,18 @@ use crate::lines::Lines;
 use crate::passwd;
 use crate::report::{self, At, Done, Failed};
 use crate::run::Init;
-use crate::sys::abi::{KEY_USR_SEARCH, O_NONBLOCK, PATH_MAX, PR_SET_PDEATHSIG, S_IFREG, SIGKILL};
+use crate::sys::abi::{
+    KEY_POS_ALL, KEY_USR_NEW, KEY_USR_SEARCH, O_NONBLOCK, PATH_MAX, PR_SET_PDEATHSIG,
+    RLIMIT_NOFILE, S_IFREG, SIGKILL,
+};
 use crate::sys::{self, Errno, fs, memory, process, socket};
 use crate::target;
 
 /// How many lines of `/etc/passwd` are looked at: the image must not make us read for ever.
 const MAX_LINES: u32 = 1_000_000;
+
+/// More files than init ever has open.
+const MANY_FILES: u64 = 256;
 
 /// [`corten_plan::Op::DieWithRuntime`].
 ///
@@ -38,7 +44,11 @@ pub fn keyring(name: &CStr) -> Done {
         Err(Errno::ENOSYS) => return Ok(()),
         joined => joined.at(Stage::Op)?,
     };
-    // As runc: a program that changes its uid still finds the session's keys.
+    // As runc: a program that changes its uid still finds the session's keys. The other bits are those of a new keyring.
+    if process::set_key_permissions(keyring, KEY_POS_ALL | KEY_USR_NEW | KEY_USR_SEARCH).is_ok() {
+        return Ok(());
+    }
+    // It was there before, and is not ours to change: what it has may do.
     let mut buffer = [0; 256];
     let description = process::describe_key(keyring, &mut buffer).at(Stage::Op)?;
     let permissions = key_permissions(description).ok_or(Errno::EPROTO).at(Stage::Op)?;
@@ -64,10 +74,10 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
         2 => Point::Ready,
         _ => return Err(Failed::new(Stage::Plan, Errno::EINVAL)),
     };
-    // While we wait for `start`, others may look at us: nothing unneeded is open, and no procfs without masks.
+    // Not at Mounted: with us wait only hooks of the host, and what is open is needed again.
     if point == Point::Ready {
-        init.procfs = None;
-        sys::close_dropped();
+        (init.procfs, init.root, init.kept) = (None, None, None);
+        init.parent.forget();
     }
     // Before the report: the runtime may end as soon as it has let us go. Until then the end of the socket tells us.
     if point == Point::Ready && init.dies_with_runtime {
@@ -101,6 +111,8 @@ fn receive_go(init: &mut Init) -> Done {
 /// # Errors
 /// Those of write(2).
 pub fn wait_start(init: &Init) -> Done {
+    // While we wait, others may look at us: nothing unneeded is open, no procfs without masks, no mount of the host.
+    sys::close_dropped();
     let fifo = init.handles.get(Handle::START_FIFO)?;
     let count = fs::write(fifo, &STARTED).at(Stage::Wait)?;
     report::to_fifo(fifo);
@@ -141,20 +153,37 @@ fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&
     Ok(None)
 }
 
+/// [`corten_plan::Op::Rlimit`].
+///
+/// # Errors
+/// Those of prlimit(2).
+pub fn limit(resource: u32, soft: u64, hard: u64) -> Done {
+    // What was dropped is still open, and would count.
+    if resource == RLIMIT_NOFILE && soft < MANY_FILES {
+        sys::close_dropped();
+    }
+    process::set_limit(resource, soft, hard).at(Stage::Op)
+}
+
 /// [`corten_plan::Op::Cwd`].
 ///
 /// # Errors
 /// [`Stage::Chdir`]; [`Stage::Outside`] when the kernel says that the directory is not below our root.
 #[inline(never)]
-pub fn cwd(init: &mut Init, path: &CStr, retry: bool) -> Done {
-    if core::mem::take(&mut init.in_cwd) {
+pub fn cwd(init: &mut Init, path: &'static CStr, retry: bool) -> Done {
+    // Where the first one has brought us, and what was said about it, no change of credentials undoes.
+    if !retry && init.cwd == Some(path) {
+        return Ok(());
+    }
+    // This is our root, whatever it is.
+    if path == c"/" && init.is_at_root {
         return Ok(());
     }
     match fs::chdir(path) {
         Err(Errno::EACCES | Errno::EPERM) if retry => return Ok(()),
         done => done.at(Stage::Chdir)?,
     }
-    init.in_cwd = retry;
+    (init.cwd, init.is_at_root) = (Some(path), false);
     // The system call and not the library function, which would hide `(unreachable)` (CVE-2024-21626).
     let mut buffer = [0; PATH_MAX];
     let inside = fs::getcwd(&mut buffer).at(Stage::Outside)?.starts_with(b"/");

@@ -7,13 +7,14 @@ use core::ffi::CStr;
 use corten_plan::Stage;
 
 use crate::handles::number;
+use crate::kept::Kept;
 use crate::lines::Lines;
 use crate::path::Path;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MNT_DETACH, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_SLAVE, MountAttr,
-    O_DIRECTORY, O_PATH, O_RDONLY,
+    O_DIRECTORY, O_PATH, O_RDONLY, OPEN_TREE_CLONE,
 };
 use crate::sys::{Errno, FdRef, fs, mount};
 use crate::target;
@@ -56,15 +57,20 @@ pub fn private_parent(path: &CStr) -> Done {
 /// # Errors
 /// See [`Stage`].
 pub fn rootfs(init: &mut Init, path: &'static CStr) -> Done {
-    let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
-    let tree = mount::clone_mount(dir.get(), AT_RECURSIVE).at(Stage::Clone)?;
+    // With a slash at its end the path is that of a directory, or an error.
+    let dir: Path = Path::from_parts(&[path.to_bytes(), b"/"]).at(Stage::Source)?;
+    let flags = OPEN_TREE_CLONE | AT_RECURSIVE;
+    let tree = mount::open_tree(FdRef::CWD, dir.as_c_str(), flags).map_err(|errno| {
+        // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
+        let is_clone = matches!(errno, Errno::EINVAL | Errno::EPERM);
+        Failed::new(if is_clone { Stage::Clone } else { Stage::Source }, errno)
+    })?;
     // A clone is in the peer group of its original: what the host mounts there later would show in the container, and
     // pivot_root refuses a shared one.
     let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
     mount::setattr(tree.get(), c"", AT_EMPTY_PATH, &private).at(Stage::Propagation)?;
-    mount::move_mount(tree.get(), dir.get()).at(Stage::Attach)?;
+    mount::move_mount_to(tree.get(), dir.as_c_str()).at(Stage::Attach)?;
     init.root = Some(tree);
-    init.masks.open_null();
     Ok(())
 }
 
@@ -96,7 +102,7 @@ pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
     } else {
         None
     };
-    fs::fchdir(init.root()?).at(Stage::Chdir)?;
+    to_root(init)?;
     mount::pivot_here().at(Stage::Pivot)?;
     if let Some(old) = old {
         let attr = MountAttr { propagation: MS_SLAVE, ..MountAttr::default() };
@@ -105,13 +111,20 @@ pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
     }
     // The old root lies on top of the new one now, and umount takes the topmost (pivot_root(2), "pivot_root(".", ".")").
     mount::umount(c".", MNT_DETACH).at(Stage::Unmount)?;
-    enter(init)
+    enter(init);
+    Ok(())
 }
 
-/// The new root is `/`. What leads to the old one is closed at Ready at the latest, before others can look at us.
-fn enter(init: &mut Init) -> Done {
+/// The new root is `/`, and the working directory: all ways here begin with fchdir to it. What leads to the old one is
+/// closed at Ready at the latest, before others can look at us.
+fn enter(init: &mut Init) {
     init.masks.forget();
-    fs::chdir(c"/").at(Stage::Chdir)
+    init.is_at_root = true;
+}
+
+fn to_root(init: &mut Init) -> Done {
+    init.kept.iter_mut().for_each(Kept::left);
+    fs::fchdir(init.root()?).at(Stage::Chdir)
 }
 
 /// [`corten_plan::Op::MoveRoot`].
@@ -121,10 +134,11 @@ fn enter(init: &mut Init) -> Done {
 pub fn move_root(init: &mut Init) -> Done {
     let own = fs::status(init.root()?).at(Stage::Op)?.mnt_id;
     hide_kernel_file_systems(own)?;
-    fs::fchdir(init.root()?).at(Stage::Chdir)?;
+    to_root(init)?;
     mount::mount(Some(c"."), c"/", None, MS_MOVE, None).at(Stage::Op)?;
     fs::chroot(c".").at(Stage::Op)?;
-    enter(init)
+    enter(init);
+    Ok(())
 }
 
 /// [`corten_plan::Op::Chroot`].
@@ -132,9 +146,10 @@ pub fn move_root(init: &mut Init) -> Done {
 /// # Errors
 /// See [`Stage`].
 pub fn chroot(init: &mut Init) -> Done {
-    fs::fchdir(init.root()?).at(Stage::Chdir)?;
+    to_root(init)?;
     fs::chroot(c".").at(Stage::Op)?;
-    enter(init)
+    enter(init);
+    Ok(())
 }
 
 /// [`corten_plan::Op::RootAttr`].

@@ -8,12 +8,13 @@ use corten_plan::wire::{FLAG_EXPECT_PID1, FLAG_TRACE};
 use corten_plan::{Handle, Op, PlanReader, Stage};
 
 use crate::handles::Handles;
+use crate::kept::Kept;
 use crate::mask::Masks;
 use crate::mounts::{Attributes, Bind, Data, NewFs};
 use crate::report::{self, At, Detail, Done, Failed};
 use crate::sys::abi::SchedAttr;
 use crate::sys::{self, Errno, Fd, FdRef, memory, process};
-use crate::target::Places;
+use crate::target::Parent;
 use crate::{
     console, credentials, device, hooks, mask, mounts, namespaces, program, root, sysctl, trace,
 };
@@ -29,8 +30,12 @@ pub struct Init {
     pub detail: Detail,
     /// The root file system, from [`Op::Rootfs`] on.
     pub root: Option<Fd>,
-    /// What is known of it.
-    pub places: Places,
+    /// The directory of the last device or link.
+    pub parent: Parent,
+    /// The directory that is filled by us.
+    pub kept: Option<Kept>,
+    /// The target of the last mount.
+    pub last_mount: Option<&'static CStr>,
     /// What masked paths are covered with.
     pub masks: Masks,
     /// The private procfs of [`Op::Sysctl`].
@@ -45,8 +50,10 @@ pub struct Init {
     pub ignored: u64,
     /// Whether [`Op::DieWithRuntime`] is in force.
     pub dies_with_runtime: bool,
-    /// The working directory is that of an [`Op::Cwd`] with `retry`.
-    pub in_cwd: bool,
+    /// The working directory is the root file system's.
+    pub is_at_root: bool,
+    /// Where an [`Op::Cwd`] with `retry` has gone to.
+    pub cwd: Option<&'static CStr>,
     /// [`FLAG_EXPECT_PID1`] is to be checked after [`Op::Fork`].
     pub expects_pid1: bool,
 }
@@ -58,7 +65,9 @@ impl Init {
             op: 0,
             detail: Detail::EMPTY,
             root: None,
-            places: Places::default(),
+            parent: Parent::default(),
+            kept: None,
+            last_mount: None,
             masks: Masks::default(),
             procfs: None,
             state: None,
@@ -66,7 +75,8 @@ impl Init {
             program: None,
             ignored: 0,
             dies_with_runtime: false,
-            in_cwd: false,
+            is_at_root: false,
+            cwd: None,
             expects_pid1: false,
         }
     }
@@ -77,6 +87,45 @@ impl Init {
     /// [`Stage::Plan`] before there is one.
     pub fn root(&self) -> Result<FdRef<'_>, Failed> {
         self.root.as_ref().map(Fd::get).ok_or(Failed::new(Stage::Plan, Errno::EBADF))
+    }
+
+    /// The directory in the root that `path` lies in, made where it is missing, and the name in it.
+    ///
+    /// # Errors
+    /// Those of [`Parent::of`].
+    pub fn parent_of(&mut self, path: &'static CStr) -> Result<(FdRef<'_>, &'static CStr), Failed> {
+        let Self { root: Some(root), parent, kept, .. } = self else {
+            return Err(Failed::new(Stage::Plan, Errno::EBADF));
+        };
+        match kept.as_ref().and_then(|kept| Some((kept.get(), kept.name(path)?))) {
+            Some(found) => Ok(found),
+            None => parent.of(root.get(), path),
+        }
+    }
+
+    /// Changes the working directory to `dir`.
+    ///
+    /// # Errors
+    /// Those of fchdir(2).
+    pub fn change_directory(&mut self, dir: FdRef<'_>) -> sys::Result<()> {
+        self.is_at_root = false;
+        self.kept.iter_mut().for_each(Kept::left);
+        sys::fs::fchdir(dir)
+    }
+
+    /// Forgets the directories that may be others after `op`.
+    fn forget(&mut self, op: &Op<'_>) {
+        if !matches!(op, Op::Device { .. } | Op::Symlink { .. }) {
+            self.parent.forget();
+        }
+        match op {
+            // Hooks may do anything to it; nodes made under another umask would have other modes.
+            Op::Hook { .. } | Op::Sync { .. } | Op::Umask { .. } => self.kept = None,
+            Op::MountFs { .. } | Op::MountData { .. } | Op::MountBind { .. } => {
+                self.kept.iter_mut().for_each(Kept::replaced);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -95,7 +144,7 @@ pub fn run(table: &'static CStr) -> ! {
 }
 
 fn execute_all(init: &mut Init) -> Done {
-    let bytes = memory::map_file(init.handles.get(Handle::PLAN)?).at(Stage::Plan)?;
+    let bytes = memory::contents(init.handles.take(Handle::PLAN)?.get()).at(Stage::Plan)?;
     let plan = PlanReader::new(bytes).map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
     let flags = plan.header().flags;
     begin(init, plan.clone(), flags & FLAG_EXPECT_PID1 != 0)?;
@@ -140,26 +189,10 @@ pub fn check_pid(init: &Init) -> Done {
     Ok(())
 }
 
-/// Whether only we have changed the root file system after this op, and know how.
-fn keeps_places(op: &Op<'_>) -> bool {
-    use Op::{Device, Directory, MountBind, MountData, MountFs, Symlink};
-    matches!(
-        op,
-        MountFs { .. }
-            | MountData { .. }
-            | MountBind { .. }
-            | Device { .. }
-            | Symlink { .. }
-            | Directory { .. }
-    )
-}
-
 /// Does one op.
 #[expect(clippy::too_many_lines, reason = "one line an op: a table")]
 fn execute(init: &mut Init, op: &Op<'static>) -> Done {
-    if !keeps_places(op) {
-        init.places.forget();
-    }
+    init.forget(op);
     match *op {
         Op::Join { handle, kind } => namespaces::join(init, handle, kind),
         Op::Unshare { flags } => process::unshare(flags).at(Stage::Op),
@@ -167,6 +200,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Fork { flags } => namespaces::fork(init, flags),
         Op::DieWithRuntime => crate::process::die_with_runtime(init),
         Op::Session => process::setsid().at(Stage::Op),
+        Op::AllCpus => process::allow_all_cpus().at(Stage::Op),
         Op::Keyring { name } => crate::process::keyring(name),
         Op::Loopback => namespaces::loopback(),
         Op::Sync { point } => crate::process::sync(init, point),
@@ -227,7 +261,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         }
         Op::Symlink { path, target, replace } => device::link(init, path, target, replace),
         Op::MaskPath { path } => mask::cover(init, path),
-        Op::ReadonlyPath { path } => mask::read_only(init, path),
+        Op::ReadonlyPath { path, alone } => mask::read_only(init, path, alone),
         Op::Hook { path, args, env, cwd, timeout_ms } => {
             hooks::run(init, &hooks::Hook { path, args, env, cwd, timeout_ms })
         }
@@ -245,9 +279,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Domainname { name } => process::setdomainname(name).at(Stage::Op),
         Op::Sysctl { path, value } => sysctl::set(init, path, value),
 
-        Op::Rlimit { resource, soft, hard } => {
-            process::set_limit(resource, soft, hard).at(Stage::Op)
-        }
+        Op::Rlimit { resource, soft, hard } => crate::process::limit(resource, soft, hard),
         Op::Umask { mask } => {
             sys::fs::umask(mask);
             Ok(())

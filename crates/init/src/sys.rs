@@ -48,6 +48,7 @@ impl Errno {
     pub const EACCES: Self = Self(13);
     pub const EBUSY: Self = Self(16);
     pub const EEXIST: Self = Self(17);
+    pub const EXDEV: Self = Self(18);
     pub const ENODEV: Self = Self(19);
     pub const ENOTDIR: Self = Self(20);
     pub const EISDIR: Self = Self(21);
@@ -173,6 +174,11 @@ impl Fd {
             reason = "those of a call that worked are not negative"
         )]
         Self { number: number as i32 }
+    }
+
+    /// A descriptor that init was started with, and that shall be closed when it is dropped.
+    pub fn inherited(fd: FdRef<'static>) -> Self {
+        Self { number: fd.number }
     }
 
     /// The descriptor for a call.

@@ -48,7 +48,7 @@ impl Leaf {
     pub const MOUNT_POINT: Self = Self::Directory { mode: DIRECTORY_MODE };
 
     /// What it is opened with where it exists. A file may be anything but made, and what it is shows when it is attached to.
-    fn flags(self) -> u32 {
+    pub fn flags(self) -> u32 {
         match self {
             Self::Directory { .. } => O_PATH | O_DIRECTORY,
             Self::File => O_PATH,
@@ -123,6 +123,9 @@ pub fn directory(root: FdRef<'_>, path: &CStr, mode: u32) -> Result<Fd, Failed> 
 }
 
 /// Makes what is missing of `path`: as often as a link to something missing leads on.
+///
+/// # Errors
+/// As [`open_or_make`].
 #[inline(never)]
 fn make(root: FdRef<'_>, path: &CStr, leaf: Leaf, resolve: u64) -> Result<Target, Failed> {
     let mut wanted = Path::new();
@@ -137,6 +140,11 @@ fn make(root: FdRef<'_>, path: &CStr, leaf: Leaf, resolve: u64) -> Result<Target
         }
     }
     Err(Failed::new(Stage::Target, Errno::ELOOP))
+}
+
+/// Whether `path` lies below `above`, by their words.
+pub fn is_below(path: &CStr, above: &CStr) -> bool {
+    path.to_bytes().strip_prefix(above.to_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Makes what is missing of `wanted`; `None`: `wanted` has been changed to where a link leads, and is to be tried.
@@ -227,142 +235,34 @@ pub fn terminated<'b>(name: &[u8], buffer: &'b mut [u8; NAME_LENGTH]) -> Called<
     CStr::from_bytes_with_nul(with_nul).map_err(|_| Errno::EINVAL)
 }
 
-/// What init remembers of the root file system, so that it asks the kernel less: a container has a dozen things in
-/// `/dev`, and most have a tmpfs there that nothing has been in before.
+/// The directory that a path in the root lies in, kept for the next one in the same directory.
 #[derive(Debug, Default)]
-pub struct Places {
-    /// The directory of the last device or link.
-    parent: Option<(&'static [u8], Fd)>,
-    dev: Dev,
-    /// No link was on the way to the last target of a mount.
-    straight: bool,
-    /// A bind mount was made, which may have brought a procfs to anywhere.
-    bound: bool,
+pub struct Parent {
+    kept: Option<(&'static [u8], Fd)>,
 }
 
-/// Whether a tmpfs of ours is on `/dev`.
-#[derive(Debug, Default)]
-enum Dev {
-    /// Not that we know.
-    #[default]
-    Unknown,
-    /// Its root is open, or can be opened. `exact`: nodes have the mode and the owner that they are made with.
-    Ours { root: Option<Fd>, exact: bool },
-}
-
-/// The path that all that is about.
-const DEV: &CStr = c"/dev";
-
-impl Places {
-    /// Forgets all: somebody else has been here.
+impl Parent {
+    /// Forgets the directory: something may be mounted on it now.
     pub fn forget(&mut self) {
-        (self.parent, self.dev) = (None, Dev::Unknown);
+        self.kept = None;
     }
 
-    /// The target of a mount, made where it is missing, and whether it may lie in a procfs.
-    ///
-    /// # Errors
-    /// As [`open_or_make`].
-    pub fn mount_target(
-        &mut self,
-        root: FdRef<'_>,
-        path: &CStr,
-        leaf: Leaf,
-        resolve: u64,
-    ) -> Result<(Target, bool), Failed> {
-        (self.parent, self.straight) = (None, false);
-        if let Some(made) = self.make_in_dev(root, path, leaf) {
-            return Ok((made, false));
-        }
-        // Where no link is on the way, the path says where it leads.
-        match open(root, path, leaf.flags(), resolve | RESOLVE_NO_SYMLINKS) {
-            Ok(fd) => {
-                if covers(path.to_bytes(), DEV.to_bytes()) {
-                    self.dev = Dev::Unknown;
-                }
-                self.straight = true;
-                let may_be_procfs = self.bound || covers(c"/proc".to_bytes(), path.to_bytes());
-                Ok((Target { fd, made: false }, may_be_procfs))
-            }
-            Err(_) => {
-                self.dev = Dev::Unknown;
-                let target = open_or_make(root, path, leaf, resolve)?;
-                let may_be_procfs = !target.made;
-                Ok((target, may_be_procfs))
-            }
-        }
-    }
-
-    /// A directory that is missing in our `/dev`, made there; `None` when it is not that.
-    fn make_in_dev(&mut self, root: FdRef<'_>, path: &CStr, leaf: Leaf) -> Option<Target> {
-        let Leaf::Directory { mode } = leaf else { return None };
-        let (before, name) = split_name(path)?;
-        let dev = if before == b"/dev/" { self.dev(root)? } else { return None };
-        fs::mkdirat(dev, name, mode).ok()?;
-        let fd = fs::openat(dev, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0).ok()?;
-        Some(Target { fd, made: true })
-    }
-
-    fn dev(&mut self, root: FdRef<'_>) -> Option<FdRef<'_>> {
-        let Dev::Ours { root: kept, .. } = &mut self.dev else { return None };
-        if kept.is_none() {
-            *kept = open(root, DEV, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS).ok();
-        }
-        kept.as_ref().map(Fd::get)
-    }
-
-    /// A file system was mounted on `path`; `mounted`: its root.
-    pub fn mounted(&mut self, path: &CStr, fstype: &CStr, mounted: Option<Fd>) {
-        if path == DEV && fstype == c"tmpfs" && self.straight {
-            self.dev = Dev::Ours { root: mounted, exact: false };
-        }
-    }
-
-    /// A bind mount was made.
-    pub fn bound(&mut self) {
-        self.bound = true;
-    }
-
-    /// The directory of `path`, made where it is missing, the name in it, and whether what is made there is exactly as asked
-    /// for.
+    /// The directory of `path`, made where it is missing, and the name in it.
     ///
     /// # Errors
     /// As [`directory`]; EINVAL when the last component is no name.
-    pub fn parent(
+    pub fn of(
         &mut self,
         root: FdRef<'_>,
         path: &'static CStr,
-    ) -> Result<(FdRef<'_>, &'static CStr, bool), Failed> {
+    ) -> Result<(FdRef<'_>, &'static CStr), Failed> {
         let (before, name) = split_name(path).ok_or(Errno::EINVAL).at(Stage::Target)?;
-        let is_dev = before == b"/dev/" && self.dev(root).is_some();
-        if let Dev::Ours { root: Some(dev), exact } = &self.dev
-            && is_dev
-        {
-            return Ok((dev.get(), name, *exact));
+        if self.kept.as_ref().is_none_or(|(kept, _)| *kept != before) {
+            self.kept = Some((before, open_parent(root, before)?));
         }
-        if self.parent.as_ref().is_none_or(|(kept, _)| *kept != before) {
-            self.parent = Some((before, open_parent(root, before)?));
-        }
-        let (_, fd) = self.parent.as_ref().ok_or(Failed::new(Stage::Target, Errno::ENOENT))?;
-        Ok((fd.get(), name, false))
+        let (_, fd) = self.kept.as_ref().ok_or(Failed::new(Stage::Target, Errno::ENOENT))?;
+        Ok((fd.get(), name))
     }
-
-    /// A node that was just made in the directory of `path` has the mode and the owner that it was made with.
-    pub fn is_exact(&mut self, path: &CStr) {
-        if let Dev::Ours { exact, .. } = &mut self.dev {
-            *exact |= split_name(path).is_some_and(|(before, _)| before == b"/dev/");
-        }
-    }
-}
-
-/// Whether `below` is `path` or lies below it, by the words.
-fn covers(path: &[u8], below: &[u8]) -> bool {
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    let plain = |path: &[u8]| !path.windows(2).any(|two| matches!(two, b"//" | b"/."));
-    // What is not written plainly may be anything.
-    !plain(path)
-        || !plain(below)
-        || below.strip_prefix(path).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 #[inline(never)]
@@ -373,7 +273,7 @@ fn open_parent(root: FdRef<'_>, path: &[u8]) -> Result<Fd, Failed> {
 }
 
 /// What comes before the last component of `path`, and the last component.
-fn split_name(path: &CStr) -> Option<(&[u8], &CStr)> {
+pub fn split_name(path: &CStr) -> Option<(&[u8], &CStr)> {
     let bytes = path.to_bytes_with_nul();
     let name = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (before, name) = bytes.split_at_checked(name)?;
@@ -396,22 +296,6 @@ mod tests {
     fn split_name_of_what_is_no_name_is_refused() {
         for path in [c"", c"/", c"/dev/", c"/dev/..", c"/dev/.", c".."] {
             assert_eq!(split_name(path), None, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn covers_is_by_whole_components() {
-        for (path, below) in [
-            ("/dev", "/dev"),
-            ("/", "/dev"),
-            ("/dev/", "/dev/x"),
-            ("/x/../dev", "/y"),
-            ("/x", "/y//z"),
-        ] {
-            assert!(covers(path.as_bytes(), below.as_bytes()), "{path} {below}");
-        }
-        for (path, below) in [("/dev", "/device"), ("/dev/pts", "/dev"), ("/proc", "/dev")] {
-            assert!(!covers(path.as_bytes(), below.as_bytes()), "{path} {below}");
         }
     }
 

@@ -159,6 +159,12 @@ pub enum HookError {
         /// The last of what it wrote to stdout and stderr.
         output: String,
     },
+    /// The container's init has ended before it (somebody has killed it), and it was killed with its process group.
+    #[error("was killed, because the container's init has ended{}", output_suffix(output))]
+    InitEnded {
+        /// The last of what it wrote to stdout and stderr.
+        output: String,
+    },
     /// It ran past its timeout, and was killed with its process group.
     #[error("hook ran past specified timeout of {seconds:.1}s{}", output_suffix(output))]
     Timeout {
@@ -169,10 +175,28 @@ pub enum HookError {
     },
 }
 
+/// The error and its causes in one line, for the log.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 fn output_suffix(output: &str) -> String {
     if output.is_empty() {
         String::new()
     } else {
         format!(", stdout/stderr: {}", output.trim_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_with_causes_is_one_line_with_each() {
+        let source = HookError::Start(io::Error::other("no such program"));
+        let error = Error::Hook { kind: "poststop", index: 1, path: "/x".into(), source };
+        assert_eq!(with_causes(&error), "poststop hook 1 (/x): cannot be started: no such program");
     }
 }

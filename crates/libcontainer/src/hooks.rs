@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,10 +38,10 @@ const OUTPUT_LEFT: usize = 1 << 20;
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs `hook` to its end. `state` is what it reads on stdin; `environment` is its environment when it has none of its
-/// own, `cwd` its working directory.
+/// own, `cwd` its working directory; it is not let to outlive `init`, a pidfd, when that is given.
 ///
 /// # Errors
-/// [`Error::Hook`]: it cannot be started, did not exit with 0, or ran past its timeout.
+/// [`Error::Hook`]: it cannot be started, did not exit with 0, ran past its timeout, or `init` has ended.
 pub fn run(
     kind: &'static str,
     index: usize,
@@ -49,11 +49,23 @@ pub fn run(
     state: &[u8],
     environment: &[OsString],
     cwd: &Path,
+    init: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
     let result = start(hook, state, environment, cwd)
         .map_err(HookError::Start)
-        .and_then(|(running, state)| running.finish(state, hook.timeout));
+        .and_then(|(running, state)| running.finish(state, hook.timeout, init));
     result.map_err(|source| Error::Hook { kind, index, path: hook.path.clone().into(), source })
+}
+
+/// What has ended first.
+#[derive(Debug)]
+enum Ended {
+    /// The hook.
+    Itself,
+    /// The time that it has.
+    Time,
+    /// The container's init: the container that it works for will not be.
+    Init,
 }
 
 /// A started hook.
@@ -103,12 +115,21 @@ fn start<'a>(
 }
 
 impl Running {
-    fn finish(mut self, mut state: State<'_>, timeout: Option<i64>) -> Result<(), HookError> {
+    fn finish(
+        mut self,
+        mut state: State<'_>,
+        timeout: Option<i64>,
+        init: Option<BorrowedFd<'_>>,
+    ) -> Result<(), HookError> {
         let limit = timeout.map(|seconds| Duration::from_secs(seconds.try_into().unwrap_or(0)));
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
-        match self.wait(&mut state, until) {
-            Ok(true) => self.judge(),
-            Ok(false) => {
+        match self.wait(&mut state, until, init) {
+            Ok(Ended::Itself) => self.judge(),
+            Ok(Ended::Init) => {
+                self.kill();
+                Err(HookError::InitEnded { output: self.output.text() })
+            }
+            Ok(Ended::Time) => {
                 self.kill();
                 let seconds = limit.unwrap_or_default().as_secs_f64();
                 Err(HookError::Timeout { seconds, output: self.output.text() })
@@ -120,25 +141,35 @@ impl Running {
         }
     }
 
-    /// Feeds the state and collects the output until the process has ended; `false`: it has not at `until`.
-    fn wait(&mut self, state: &mut State<'_>, until: Option<Instant>) -> rustix::io::Result<bool> {
+    /// Feeds the state and collects the output until the first of the three has ended.
+    fn wait(
+        &mut self,
+        state: &mut State<'_>,
+        until: Option<Instant>,
+        init: Option<BorrowedFd<'_>>,
+    ) -> rustix::io::Result<Ended> {
         loop {
             state.feed()?;
             let timeout = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                Some(left) if left.is_zero() => return Ok(false),
+                Some(left) if left.is_zero() => return Ok(Ended::Time),
                 left => left.map(timespec),
             };
             let mut fds = vec![PollFd::new(&self.child.pidfd, PollFlags::IN)];
             fds.extend(self.output.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
             fds.extend(state.pipe.as_ref().map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
+            fds.extend(init.map(|init| PollFd::from_borrowed_fd(init, PollFlags::IN)));
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
-            let has_ended = fds.first().is_some_and(|pidfd| !pidfd.revents().is_empty());
-            if has_ended {
+            let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+            let init_has_ended = init.is_some() && is_ready(fds.last());
+            if is_ready(fds.first()) {
                 self.output.read(OUTPUT_LEFT)?;
-                return Ok(true);
+                return Ok(Ended::Itself);
+            }
+            if init_has_ended {
+                return Ok(Ended::Init);
             }
             self.output.read(1)?;
         }

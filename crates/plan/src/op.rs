@@ -57,6 +57,13 @@ pub mod mount_flags {
     pub const SOURCE_NOFOLLOW: u32 = 32;
     /// Bind: the source must lie in a procfs (`statfs`); it is about to cover /proc (CVE-2019-16884).
     pub const SOURCE_IS_PROC: u32 = 64;
+    /// A new file system that one `mount(2)` can make, on `.` after `fchdir` to the target: its options are words and
+    /// numbers without commas, and no source or option of this op or any other of the plan is a path that the kernel
+    /// would resolve from the working directory, which this changes.
+    pub const PLAIN: u32 = 128;
+    /// A tmpfs directly below the root that later ops fill: the fd of its root is kept, and names directly below
+    /// `target` are made and found through it.
+    pub const KEPT: u32 = 256;
 }
 
 /// The value of a field, for those who print ops.
@@ -212,8 +219,12 @@ ops! {
         /// Of those that are made.
         mode: u32,
     }
-    /// A new file system: `fsopen`, `fsconfig` for each option, `fsmount`; attributes and propagation are set while it
-    /// is detached; then it is attached to `target` in the root (made as a directory where missing).
+    /// A new file system on `target` in the root (made as a directory where missing): `fsopen`, `fsconfig` for each
+    /// option, `fsmount`; attributes and propagation are set while it is detached; then it is attached.
+    ///
+    /// With [`mount_flags::PLAIN`] first by one `mount(2)` on `.` after `fchdir` to the target: three to eight calls
+    /// fewer, and as safe, because `.` is the mount and directory that the fd is open on, without any lookup. When it
+    /// fails, whatever the reason, all is done as above, which works or says which option is wrong.
     MountFs = 25 {
         target: &'a CStr,
         fstype: &'a CStr,
@@ -284,13 +295,17 @@ ops! {
         target: &'a CStr,
         replace: bool,
     }
-    /// Covers `path` in the root: a directory with the one shared, empty, read-only tmpfs, anything else with the host's
-    /// `/dev/null` (verified, opened before any mount of the container). A path that does not exist is no error; every
-    /// other failure is.
+    /// Covers `path` in the root: a directory with an empty, read-only tmpfs (the first two have their own, all others
+    /// share one), anything else with the host's `/dev/null` (a read-only clone, verified, made before pivot). A path
+    /// that does not exist is no error; every other failure is.
     MaskPath = 30 { path: &'a CStr, }
-    /// Makes `path` in the root a read-only mount of itself (submounts come along as they are); as to existence as
-    /// [`Op::MaskPath`].
-    ReadonlyPath = 31 { path: &'a CStr, }
+    /// Makes `path` in the root a read-only mount of itself; as to existence as [`Op::MaskPath`].
+    ReadonlyPath = 31 {
+        path: &'a CStr,
+        /// Nothing is mounted below it, so that one call may clone it and make all of the clone read-only. Otherwise
+        /// submounts come along as they are.
+        alone: bool,
+    }
     /// Runs a hook in the container's namespaces: own process group, fds 0 to 2 only (0: the state), killed with its
     /// group at the deadline.
     Hook = 32 {
@@ -301,7 +316,7 @@ ops! {
         /// 0: no deadline.
         timeout_ms: u64,
     }
-    /// `pivot_root(".", ".")` into the root, unmount of the old one, `chdir("/")`.
+    /// `pivot_root(".", ".")` into the root, which is the working directory then, and unmount of the old one.
     Pivot = 33 {
         /// The mounts are shared: makes the old root's a slave first, or its unmount reaches the host.
         slave_old: bool,
@@ -381,6 +396,9 @@ ops! {
     }
     /// `ioprio_set` for the process.
     IoPriority = 64 { value: u32, }
+    /// `sched_setaffinity` to all CPUs; the kernel keeps those of the cgroup's cpuset. An engine that is pinned to some CPUs
+    /// would otherwise pin all of its containers (runc issue 3922).
+    AllCpus = 59
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivileges = 65
     /// Looks up the home directory of `uid` in the container's `/etc/passwd` (default `/`) for [`Op::Exec`].
@@ -391,8 +409,9 @@ ops! {
         path: &'a CStr,
         retry: bool,
     }
-    /// Bounding set, groups, ids, the capability sets, ambient set; each read back. Capabilities that the kernel does not
-    /// know are dropped from the masks; all that it knows and `bounding` has not are dropped.
+    /// Bounding set, groups, ids, the capability sets, ambient set; each read back. Groups and ids that are right already
+    /// are not set. Capabilities that the kernel does not know are dropped from the masks; all that it knows and
+    /// `bounding` has not are dropped.
     Credentials = 68 {
         uid: u32,
         gid: u32,

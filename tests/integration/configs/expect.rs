@@ -20,6 +20,7 @@ pub fn all(adapted: &Adapted, seen: &Seen) -> TestResult {
     ensure_eq!(seen.line("fds"), "0\n1\n2");
     let mounts = mounts(seen.section("mountinfo"));
     mounted(config, &mounts)?;
+    modes(config, seen)?;
     root(config, seen, &mounts)?;
     devices(config, seen)?;
     protected(config, seen, &mounts)?;
@@ -134,6 +135,22 @@ fn mounted(config: &Value, mounts: &[Mount]) -> TestResult {
         let found = mount_at(mounts, target.as_str().unwrap_or_default())?;
         as_given(config, mount, found)
             .map_err(|failed| format!("{mount} is {found:?}: {failed:?}"))?;
+    }
+    Ok(())
+}
+
+/// A tmpfs without a mode has that of the directory that it covers, or its own default where that is made for it.
+fn modes(config: &Value, seen: &Seen) -> TestResult {
+    let lines = seen.section("targets");
+    for mount in config["mounts"].as_array().into_iter().flatten() {
+        if mount["type"] != "tmpfs" || array_of(mount, "options").any(|it| it.starts_with("mode="))
+        {
+            continue;
+        }
+        let target = mount["destination"].as_str().unwrap_or_default();
+        let mode = if target == "/run" { "755" } else { "1777" };
+        let line = format!("{target}|directory|0:0|{mode}|0:0|{target}");
+        ensure!(lines.lines().any(|it| it == line), "no {line} in {lines}");
     }
     Ok(())
 }

@@ -73,6 +73,11 @@ impl Entry {
         Ok(parsed.map_err(|error| error.for_command(&mut command))?)
     }
 
+    /// Whether it blocks signals itself, where it stays until a container's process has ended.
+    pub fn blocks_signals(&self) -> bool {
+        self.name == "run"
+    }
+
     /// Does it.
     pub fn run(&self, matches: &mut ArgMatches, globals: &Globals) -> anyhow::Result<ExitCode> {
         (self.run)(matches, globals)

@@ -37,6 +37,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 fn detached(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    crate::block_sigpipe()?;
     Container::run(&args.flags.options(globals)?)?;
     Ok(ExitCode::SUCCESS)
 }

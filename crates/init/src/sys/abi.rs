@@ -42,20 +42,33 @@ pub const X_OK: u32 = 1;
 
 // magic.h, statfs.h
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 pub const ST_NOEXEC: u64 = 8;
 
 // mount.h
 pub const MS_RDONLY: u64 = 1;
+pub const MS_NOSUID: u64 = 2;
+pub const MS_NODEV: u64 = 4;
+pub const MS_NOEXEC: u64 = 8;
+pub const MS_SYNCHRONOUS: u64 = 16;
 pub const MS_REMOUNT: u64 = 32;
+pub const MS_MANDLOCK: u64 = 64;
+pub const MS_DIRSYNC: u64 = 128;
+pub const MS_NOSYMFOLLOW: u64 = 256;
+pub const MS_NOATIME: u64 = 1024;
+pub const MS_NODIRATIME: u64 = 2048;
 pub const MS_MOVE: u64 = 8192;
 pub const MS_REC: u64 = 16384;
 pub const MS_PRIVATE: u64 = 1 << 18;
 pub const MS_SLAVE: u64 = 1 << 19;
+pub const MS_STRICTATIME: u64 = 1 << 24;
+pub const MS_LAZYTIME: u64 = 1 << 25;
 pub const MNT_DETACH: u32 = 2;
 pub const OPEN_TREE_CLONE: u32 = 1;
 pub const OPEN_TREE_CLOEXEC: u32 = O_CLOEXEC;
 pub const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
+pub const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
 pub const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 pub const FSOPEN_CLOEXEC: u32 = 1;
 pub const FSMOUNT_CLOEXEC: u32 = 1;
@@ -67,13 +80,18 @@ pub const MOUNT_ATTR_NOSUID: u64 = 0x02;
 pub const MOUNT_ATTR_NODEV: u64 = 0x04;
 pub const MOUNT_ATTR_NOEXEC: u64 = 0x08;
 pub const MOUNT_ATTR__ATIME: u64 = 0x70;
+pub const MOUNT_ATTR_NOATIME: u64 = 0x10;
+pub const MOUNT_ATTR_STRICTATIME: u64 = 0x20;
+pub const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
+pub const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 
-// sched.h, ioprio.h
+// sched.h, ioprio.h, resource.h
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_NEWTIME: u32 = 0x80;
 pub const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub const IOPRIO_WHO_PROCESS: u32 = 1;
+pub const RLIMIT_NOFILE: u32 = 7;
 
 // prctl.h, capability.h, keyctl.h
 pub const PR_SET_PDEATHSIG: u32 = 1;
@@ -90,6 +108,9 @@ pub const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 pub const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
 pub const KEYCTL_SETPERM: u32 = 5;
 pub const KEYCTL_DESCRIBE: u32 = 6;
+/// What the kernel gives to possessor and owner of a new session keyring (`KEY_USR_VIEW | KEY_USR_READ | KEY_USR_LINK`).
+pub const KEY_POS_ALL: u32 = 0x3f00_0000;
+pub const KEY_USR_NEW: u32 = 0x0013_0000;
 pub const KEY_USR_SEARCH: u32 = 0x0008_0000;
 
 // signal.h, wait.h, poll.h, time.h
@@ -142,6 +163,7 @@ pub mod number {
     pub const FACCESSAT2: usize = 439;
     pub const MOUNT_SETATTR: usize = 442;
     pub const FCHMODAT2: usize = 452;
+    pub const OPEN_TREE_ATTR: usize = 467;
 
     pub use super::super::arch::number::*;
 }

@@ -121,6 +121,13 @@ pub fn read<'b>(fd: FdRef<'_>, buffer: &'b mut [u8]) -> Result<&'b mut [u8]> {
     buffer.get_mut(..count).ok_or(Errno::EOVERFLOW)
 }
 
+/// `pread64`: the part of `buffer` that was filled.
+pub fn read_at<'b>(fd: FdRef<'_>, buffer: &'b mut [u8], offset: usize) -> Result<&'b mut [u8]> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`.
+    let count = unsafe { call!(PREAD64, fd, buffer.as_mut_ptr(), buffer.len(), offset) }?;
+    buffer.get_mut(..count).ok_or(Errno::EOVERFLOW)
+}
+
 /// `write`: how many bytes were taken.
 pub fn write(fd: FdRef<'_>, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the kernel reads `bytes.len()` bytes from `bytes`.

@@ -2,6 +2,7 @@
 //!
 //! Runs in: init.
 
+use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::slice;
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -15,8 +16,20 @@ fn map(length: usize, protection: u32, flags: u32, fd: FdRef<'_>) -> Result<*mut
     Ok(core::ptr::with_exposed_provenance_mut(address))
 }
 
+/// How much of a plan is read; a larger one is mapped.
+const READ_LENGTH: usize = 12 * 1024;
+
 /// The contents of the file, which must be sealed: it neither shrinks nor changes.
-pub fn map_file(fd: FdRef<'_>) -> Result<&'static [u8]> {
+pub fn contents(fd: FdRef<'_>) -> Result<&'static [u8]> {
+    let room = allocate(READ_LENGTH)?;
+    let count = fs::read_at(fd, room, 0)?.len();
+    if count == READ_LENGTH {
+        return map_file(fd);
+    }
+    room.get(..count).ok_or(Errno::EOVERFLOW)
+}
+
+fn map_file(fd: FdRef<'_>) -> Result<&'static [u8]> {
     let length = usize::try_from(fs::status(fd)?.size).map_err(|_| Errno::EOVERFLOW)?;
     if length == 0 {
         return Ok(&[]);
@@ -27,8 +40,16 @@ pub fn map_file(fd: FdRef<'_>) -> Result<&'static [u8]> {
     Ok(unsafe { slice::from_raw_parts(start, length) })
 }
 
-/// What is left of the page that small pieces are taken from: its address and length.
-static REST: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+/// Memory that is there without a system call; of it only the pages exist that are written to.
+#[repr(C, align(8))]
+struct First(UnsafeCell<[u8; FIRST_LENGTH]>);
+const FIRST_LENGTH: usize = 16 * 1024;
+// SAFETY: it is reached through `allocate` alone, which gives each byte out once.
+unsafe impl Sync for First {}
+static FIRST: First = First(UnsafeCell::new([0; FIRST_LENGTH]));
+
+/// What is left of the memory that pieces are taken from: its address and length. Address 0: all of [`FIRST`].
+static REST: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(FIRST_LENGTH)];
 const PAGE: usize = 4096;
 /// All pieces begin at a multiple of this.
 const ALIGNMENT: usize = 8;
@@ -37,6 +58,9 @@ const ALIGNMENT: usize = 8;
 pub fn allocate(length: usize) -> Result<&'static mut [u8]> {
     let [next, left] = &REST;
     let rounded = length.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
+    if next.load(Ordering::Relaxed) == 0 {
+        next.store(FIRST.0.get().expose_provenance(), Ordering::Relaxed);
+    }
     if left.load(Ordering::Relaxed) < rounded {
         let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS;
         let size = rounded.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
@@ -47,8 +71,8 @@ pub fn allocate(length: usize) -> Result<&'static mut [u8]> {
     let start = next.fetch_add(rounded, Ordering::Relaxed);
     left.fetch_sub(rounded, Ordering::Relaxed);
     let start: *mut u8 = core::ptr::with_exposed_provenance_mut(start);
-    // SAFETY: `start` is the beginning of at least `length` zeroed bytes of an anonymous mapping, which are given out once and
-    // never unmapped.
+    // SAFETY: `start` is the beginning of at least `length` zeroed bytes, of `FIRST` or of an anonymous mapping, which are
+    // given out once and never unmapped.
     Ok(unsafe { slice::from_raw_parts_mut(start, length) })
 }
 

@@ -3,14 +3,32 @@
 //! Runs in: init.
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::abi::{self, MountAttr};
-use super::{Fd, FdRef, Result, call};
+use super::{Errno, Fd, FdRef, Result, call};
 
 /// `open_tree`; `OPEN_TREE_CLOEXEC` is added.
 pub fn open_tree(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd> {
     // SAFETY: `path` ends with a NUL and outlives the call.
     unsafe { call!(OPEN_TREE, dir, path, flags | abi::OPEN_TREE_CLOEXEC) }.map(Fd::new)
+}
+
+/// Whether the kernel lacks `open_tree_attr`, as those before 6.15 do.
+static LACKS_TREE_ATTR: AtomicBool = AtomicBool::new(false);
+
+/// `open_tree_attr`: a clone with these attributes; with `AT_RECURSIVE` all of it has them.
+pub fn open_tree_attr(dir: FdRef<'_>, path: &CStr, flags: u32, attr: &MountAttr) -> Result<Fd> {
+    if LACKS_TREE_ATTR.load(Ordering::Relaxed) {
+        return Err(Errno::ENOSYS);
+    }
+    let flags = flags | abi::OPEN_TREE_CLONE | abi::OPEN_TREE_CLOEXEC;
+    let size = size_of::<MountAttr>();
+    // SAFETY: `path` ends with a NUL; `attr` is a `struct mount_attr` of the size given.
+    let opened =
+        unsafe { call!(OPEN_TREE_ATTR, dir, path, flags, core::ptr::from_ref(attr), size) };
+    LACKS_TREE_ATTR.store(opened == Err(Errno::ENOSYS), Ordering::Relaxed);
+    opened.map(Fd::new)
 }
 
 /// `open_tree` that clones the mount which `fd` is open on; `flags`: 0 or `AT_RECURSIVE`.
@@ -23,6 +41,13 @@ pub fn move_mount(mount: FdRef<'_>, target: FdRef<'_>) -> Result<()> {
     let flags = abi::MOVE_MOUNT_F_EMPTY_PATH | abi::MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are constants that end with a NUL.
     unsafe { call!(MOVE_MOUNT, mount, c"", target, c"", flags) }.map(drop)
+}
+
+/// `move_mount` of an fd to a path, which may end in a symbolic link.
+pub fn move_mount_to(mount: FdRef<'_>, path: &CStr) -> Result<()> {
+    let flags = abi::MOVE_MOUNT_F_EMPTY_PATH | abi::MOVE_MOUNT_T_SYMLINKS;
+    // SAFETY: both paths end with a NUL and outlive the call.
+    unsafe { call!(MOVE_MOUNT, mount, c"", FdRef::CWD, path, flags) }.map(drop)
 }
 
 /// `fsopen`, close-on-exec.

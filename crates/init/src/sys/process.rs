@@ -212,6 +212,13 @@ pub fn set_scheduler(attr: &SchedAttr) -> Result<()> {
     unsafe { call!(SCHED_SETATTR, 0u32, core::ptr::from_ref(attr), 0u32) }.map(drop)
 }
 
+/// `sched_setaffinity` of this thread to every CPU that there can be (`CONFIG_NR_CPUS` is at most 8192).
+pub fn allow_all_cpus() -> Result<()> {
+    static ALL: [u8; 1024] = [0xff; 1024];
+    // SAFETY: the kernel reads as many bytes of `ALL` as are given, and no more than it has CPUs for.
+    unsafe { call!(SCHED_SETAFFINITY, 0u32, ALL.len(), ALL.as_ptr()) }.map(drop)
+}
+
 /// `ioprio_set` of this process.
 pub fn set_io_priority(value: u32) -> Result<()> {
     // SAFETY: no pointers.

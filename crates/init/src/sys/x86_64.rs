@@ -50,6 +50,7 @@ pub mod number {
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const IOCTL: usize = 16;
+    pub const PREAD64: usize = 17;
     pub const PWRITE64: usize = 18;
     pub const GETPID: usize = 39;
     pub const SENDFILE: usize = 40;
@@ -102,6 +103,7 @@ pub mod number {
     pub const PIPE2: usize = 293;
     pub const PRLIMIT64: usize = 302;
     pub const SETNS: usize = 308;
+    pub const SCHED_SETAFFINITY: usize = 203;
     pub const SCHED_SETATTR: usize = 314;
     pub const STATX: usize = 332;
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use corten_plan::op::mount_flags;
+use corten_plan::op::mount_flags::{self, KEPT, PLAIN};
 use corten_plan::wire::{FLAG_TRACE, Ids, List};
 use corten_plan::{Op, Point};
 
@@ -68,7 +68,7 @@ pub fn begin(container: &mut Container) {
 }
 
 pub fn mount_proc(container: &mut Container) {
-    let flags = mount_flags::NO_SYMLINKS | mount_flags::MAY_COVER_PROC;
+    let flags = mount_flags::NO_SYMLINKS | mount_flags::MAY_COVER_PROC | PLAIN;
     mount(container, c"/proc", c"proc", &[], 0, flags);
 }
 
@@ -111,20 +111,22 @@ fn default_bundle(container: &mut Container) {
     container.push(&Op::Propagation { flags: MS_SLAVE_REC });
     container.push(&Op::Rootfs { path: &rootfs });
     mount_proc(container);
-    mount(container, c"/dev", c"tmpfs", &["mode=755", "size=65536k"], NOSUID, 0);
+    mount(container, c"/dev", c"tmpfs", &["mode=755", "size=65536k"], NOSUID, KEPT);
     let options = ["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
-    mount(container, c"/dev/pts", c"devpts", &options, NOSUID_NOEXEC, 0);
-    mount(container, c"/dev/shm", c"tmpfs", &["mode=1777", "size=65536k"], NOSUID_NODEV_NOEXEC, 0);
-    mount(container, c"/dev/mqueue", c"mqueue", &[], NOSUID_NODEV_NOEXEC, 0);
+    mount(container, c"/dev/pts", c"devpts", &options, NOSUID_NOEXEC, PLAIN);
+    let options = ["mode=1777", "size=65536k"];
+    mount(container, c"/dev/shm", c"tmpfs", &options, NOSUID_NODEV_NOEXEC, PLAIN);
+    mount(container, c"/dev/mqueue", c"mqueue", &[], NOSUID_NODEV_NOEXEC, PLAIN);
     mount(
         container,
         c"/sys",
         c"sysfs",
-        &[],
+        &["ro"],
         NOSUID_NODEV_NOEXEC | RDONLY,
-        mount_flags::NO_SYMLINKS,
+        mount_flags::NO_SYMLINKS | PLAIN,
     );
-    mount(container, c"/sys/fs/cgroup", c"cgroup2", &[], NOSUID_NODEV_NOEXEC | RDONLY, 0);
+    let attr = NOSUID_NODEV_NOEXEC | RDONLY;
+    mount(container, c"/sys/fs/cgroup", c"cgroup2", &["ro"], attr, PLAIN);
     default_devices(container);
     container.push(&Op::Sync { point: Point::Mounted as u8 });
     hide(container);
@@ -175,7 +177,7 @@ fn hide(container: &mut Container) {
         container.push(&Op::MaskPath { path });
     }
     for path in [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"] {
-        container.push(&Op::ReadonlyPath { path });
+        container.push(&Op::ReadonlyPath { path, alone: true });
     }
 }
 

@@ -67,7 +67,7 @@ fn chroot_without_a_mount_namespace_runs_in_the_root_file_system() {
 fn sysctl_is_written_past_masks_and_links() {
     let outcome = run(
         |container| {
-            container.push(&Op::ReadonlyPath { path: c"/proc/sys" });
+            container.push(&Op::ReadonlyPath { path: c"/proc/sys", alone: false });
             container.push(&Op::Sysctl { path: c"net/ipv4/ip_forward", value: c"1" });
             container.push(&Op::Sysctl { path: c"kernel/domainname", value: c"changed" });
         },

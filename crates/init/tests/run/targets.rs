@@ -260,9 +260,9 @@ fn read_only_path_takes_its_submounts_along_as_they_are() {
     let outcome = run(
         |container| {
             mount(container, c"/home/sub", c"tmpfs", &[], 0, 0);
-            container.push(&Op::ReadonlyPath { path: c"/home" });
-            container.push(&Op::ReadonlyPath { path: c"/etc/passwd" });
-            container.push(&Op::ReadonlyPath { path: c"/missing" });
+            container.push(&Op::ReadonlyPath { path: c"/home", alone: false });
+            container.push(&Op::ReadonlyPath { path: c"/etc/passwd", alone: false });
+            container.push(&Op::ReadonlyPath { path: c"/missing", alone: false });
         },
         "true > /home/sub/x && echo yes; true > /home/x; true > /etc/passwd",
     );

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Undo};
-use super::{Console, Container, CreateOptions, InitProcess, hook_state};
+use super::{Console, Container, CreateOptions, InitProcess};
 use crate::cgroup;
 use crate::error::Error;
 use crate::host::Facts;
@@ -15,7 +15,7 @@ use crate::plan::{self, LateSteps, Plan, Request};
 use crate::runtime::handles::Handles;
 use crate::runtime::{console, pid_file, start_fifo};
 use crate::spec::Bundle;
-use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir, Status};
+use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir};
 use crate::trace::Span;
 
 impl Container {
@@ -76,10 +76,12 @@ fn create(
     let dir = StateDir::create(&options.root, &id)?;
     let lock = dir.lock_new()?;
     let undo_state = Undo::new(&dir, launch::remove_state);
-    let mut record = intent(&id, &bundle, &facts, &plan)?;
+    let intent = intent(&id, &bundle, &facts, &plan)?;
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
     let site = cgroup::Site::look(&facts.cgroup, &plan.cgroup)?;
-    write_intent(&dir, &record)?;
+    write_intent(&dir, &intent)?;
+    let poststop = (&intent, options);
+    let undo_hooks = Undo::new(&poststop, launch::run_poststop);
     drop(span);
 
     let span = Span::begin(trace, "cgroup");
@@ -91,8 +93,8 @@ fn create(
     let spawned = launch::start(&plan, &handles, &cgroup, fifo.as_ref(), options)?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
     let launch = Launch::new(&plan, options, &spawned)?;
-    launch.mounted(&record)?;
-    record.init = Some(launch.identity()?);
+    launch.mounted(&intent)?;
+    let record = Record { init: Some(launch.identity()?), ..intent.clone() };
     // The state is saved before init is told to go on: from then on it lives without us.
     dir.write_state(&record)?;
     publish(&spawned.init, options, &handles)?;
@@ -100,21 +102,19 @@ fn create(
     launch.ready(&record)?;
     if start_at_once {
         launch.wait_for_execve()?;
-        let running = (Status::Running, Some(spawned.init.pid));
-        hook_state::run_all(
-            "poststart",
-            &record.poststart,
-            &record,
-            running,
-            &environment(options),
-        )?;
     }
     launch.collect_trace();
     undo_init.disarm();
     undo_cgroup.disarm();
+    undo_hooks.disarm();
     undo_state.disarm();
     drop(lock);
-    Ok((Container { dir, record: Box::new(record) }, spawned.init))
+    let container = Container { dir, record: Box::new(record) };
+    if start_at_once {
+        let ran = container.run_poststart(spawned.init.pid, &environment(options));
+        ran.inspect_err(|_| launch::kill_and_reap(&spawned.init))?;
+    }
+    Ok((container, spawned.init))
 }
 
 /// Tells the caller of create which process init is.
@@ -198,7 +198,6 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
         owner: facts.euid,
         annotations: bundle.spec.annotations.clone(),
         boot_id: state::boot_id()?,
-        creator: rustix::process::getpid().as_raw_pid(),
         init: None,
         cgroup: CgroupRecord {
             mount_point: facts.cgroup.mount_point.clone(),

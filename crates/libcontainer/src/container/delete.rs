@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::kill::KILL_DEADLINE;
 use super::{Container, hook_state};
@@ -17,6 +17,8 @@ use crate::state::{ContainerId, Found, Lock, Record, StateDir, Status};
 
 /// How long a forced delete waits, after it has killed all processes, for a `create` or `start` to notice and let go.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a `create` that has only begun may take to write its intent, before we look again.
+const MOMENT: Duration = Duration::from_millis(10);
 
 impl Container {
     /// Deletes the container `id` below `root`: one that is stopped or created; with `force` also one that runs, one of
@@ -30,11 +32,16 @@ impl Container {
     pub fn delete(root: &Path, id: &str, force: bool) -> Result<Vec<Error>, Error> {
         let id = ContainerId::new(id)?;
         let dir = StateDir::open(root, &id)?;
-        let record = match dir.read()? {
-            Found::Record(record) => record,
-            Found::Nothing => return delete_nothing(&dir, &id, force),
-            Found::Damaged { intent: Some(record), .. } if force => record,
-            Found::Damaged { error, .. } => return Err(error),
+        let until = Instant::now() + LOCK_DEADLINE;
+        let record = loop {
+            match dir.read()? {
+                Found::Record(record) => break record,
+                Found::Nothing if !force => return Err(Error::NotFound { id: id.to_string() }),
+                Found::Nothing if remove_nothing(&dir, until)? => return Ok(Vec::new()),
+                Found::Nothing => {}
+                Found::Damaged { intent: Some(record), .. } if force => break record,
+                Found::Damaged { error, .. } => return Err(error),
+            }
         };
         Self { dir, record }.remove(force)
     }
@@ -49,7 +56,7 @@ impl Container {
         }
         let lock = self.dir.lock(LOCK_DEADLINE)?;
         match self.observe_locked(&lock)?.0 {
-            Status::Stopped | Status::Created => self.tear_down(&lock),
+            Status::Stopped | Status::Created => self.tear_down(lock),
             status => Err(self.wrong_status(format!(
                 "cannot delete container {} that is not stopped: {status}",
                 self.id()
@@ -60,36 +67,50 @@ impl Container {
     /// Deletes it whatever its status.
     pub(super) fn destroy(&self) -> Result<Vec<Error>, Error> {
         if let Some(lock) = self.dir.try_lock()? {
-            return self.tear_down(&lock);
+            return self.tear_down(lock);
         }
         // Before we have the lock: who holds it may wait for exactly these processes.
-        kill_everything(&self.record)?;
+        self.kill_everything(&self.record)?;
         match self.dir.lock(LOCK_DEADLINE) {
-            Ok(lock) => self.tear_down(&lock),
+            Ok(lock) => self.tear_down(lock),
             // The `create` that we have killed the init of has cleaned up after itself.
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
-    fn tear_down(&self, _held: &Lock<'_>) -> Result<Vec<Error>, Error> {
-        // A `create` may have gone on since we read its intent. What it saves after is final.
-        let fresh = match &self.record.init {
-            Some(_) => None,
-            None => match self.dir.read()? {
-                Found::Record(record) => Some(record),
-                Found::Nothing | Found::Damaged { .. } => None,
-            },
-        };
-        let record: &Record = fresh.as_deref().unwrap_or(&self.record);
+    fn tear_down(&self, lock: Lock<'_>) -> Result<Vec<Error>, Error> {
+        let record = &*self.latest()?;
         // A cgroup that can be removed has no process, and init nowhere else to be if it has ended.
         if is_alive(record)? || !remove_empty_cgroup(record)? {
-            kill_everything(record)?;
+            self.kill_everything(record)?;
             remove_cgroup(record)?;
         }
-        let warnings = if record.init.is_some() { run_poststop(record) } else { Vec::new() };
+        // Of a `create` that was killed, too: its hooks may have made what these take away.
+        let warnings = hook_state::run_poststop(record, &hook_state::own_environment());
         self.dir.remove()?;
+        // Of a directory that is gone nobody asks for the lock.
+        std::mem::forget(lock);
         Ok(warnings)
+    }
+
+    /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
+    fn kill_everything(&self, record: &Record) -> Result<(), Error> {
+        if let Some(init) = &record.init
+            && let Some(pidfd) = init.process.open(&record.boot_id)?
+        {
+            match crate::sys::wait::send_signal(pidfd.as_fd(), Signal::KILL.number()) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => {
+                    let call = format!("kill init of container {:?}", record.id);
+                    return Err(Error::Os { call, source: errno.into() });
+                }
+            }
+        }
+        match self.cgroup()? {
+            Some(cgroup) => cgroup.kill(KILL_DEADLINE),
+            None => Ok(()),
+        }
     }
 }
 
@@ -102,25 +123,6 @@ fn remove_empty_cgroup(record: &Record) -> Result<bool, Error> {
     Cgroup::remove_empty(&record.cgroup.mount_point, &record.cgroup.path)
 }
 
-/// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
-fn kill_everything(record: &Record) -> Result<(), Error> {
-    if let Some(init) = &record.init
-        && let Some(pidfd) = init.process.open(&record.boot_id)?
-    {
-        match crate::sys::wait::send_signal(pidfd.as_fd(), Signal::KILL.number()) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(errno) => {
-                let call = format!("kill init of container {:?}", record.id);
-                return Err(Error::Os { call, source: errno.into() });
-            }
-        }
-    }
-    match Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? {
-        Some(cgroup) => cgroup.kill(KILL_DEADLINE),
-        None => Ok(()),
-    }
-}
-
 fn remove_cgroup(record: &Record) -> Result<(), Error> {
     match Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? {
         Some(cgroup) => cgroup.remove(KILL_DEADLINE),
@@ -128,34 +130,16 @@ fn remove_cgroup(record: &Record) -> Result<(), Error> {
     }
 }
 
-/// runtime.md, "Lifecycle", step 13: the failure of a poststop hook is logged, and the remaining ones run.
-fn run_poststop(record: &Record) -> Vec<Error> {
-    if record.poststop.is_empty() {
-        return Vec::new();
-    }
-    let environment = hook_state::own_environment();
-    let Ok(state) = hook_state::json(record, Status::Stopped, None) else { return Vec::new() };
-    let run = |(index, hook)| {
-        crate::hooks::run("poststop", index, hook, &state, &environment, &record.bundle).err()
-    };
-    record.poststop.iter().enumerate().filter_map(run).collect()
-}
-
-/// Nothing but the directory was made: a `create` that was killed then, or one that has only begun.
-fn delete_nothing(dir: &StateDir, id: &ContainerId, force: bool) -> Result<Vec<Error>, Error> {
-    if !force {
-        return Err(Error::NotFound { id: id.to_string() });
-    }
-    match dir.lock(LOCK_DEADLINE) {
+/// Removes a directory with nothing in it, which a `create` has left that was killed then. `false`: one is at work on it,
+/// and its intent will be there in a moment.
+fn remove_nothing(dir: &StateDir, until: Instant) -> Result<bool, Error> {
+    match dir.lock(MOMENT) {
         Ok(_lock) => match dir.read()? {
-            Found::Nothing => dir.remove().map(|()| Vec::new()),
-            // The `create` was only slow.
-            _ => Err(Error::WrongStatus {
-                id: id.to_string(),
-                message: format!("container {id} was created meanwhile"),
-            }),
+            Found::Nothing => dir.remove().map(|()| true),
+            Found::Record(_) | Found::Damaged { .. } => Ok(false),
         },
-        Err(Error::NotFound { .. }) => Ok(Vec::new()),
+        Err(Error::NotFound { .. }) => Ok(true),
+        Err(Error::Timeout { .. }) if Instant::now() < until => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -3,6 +3,7 @@
 //! Runs in: runtime.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::error::Error;
@@ -26,22 +27,35 @@ pub(crate) fn json(record: &Record, status: Status, pid: Option<i32>) -> Result<
     })
 }
 
-/// Runs hooks of one kind in order, up to the first that fails.
+/// Runs hooks of one kind in order, up to the first that fails; none outlives `init`, a pidfd, when that is given.
 pub(crate) fn run_all(
     kind: &'static str,
     hooks: &[Hook],
     record: &Record,
     (status, pid): (Status, Option<i32>),
     environment: &[OsString],
+    init: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
     if hooks.is_empty() {
         return Ok(());
     }
     let state = json(record, status, pid)?;
     for (index, hook) in hooks.iter().enumerate() {
-        hooks::run(kind, index, hook, &state, environment, &record.bundle)?;
+        hooks::run(kind, index, hook, &state, environment, &record.bundle, init)?;
     }
     Ok(())
+}
+
+/// runtime.md, "Lifecycle", step 13: the failure of a poststop hook is logged, and the remaining ones run.
+pub(crate) fn run_poststop(record: &Record, environment: &[OsString]) -> Vec<Error> {
+    if record.poststop.is_empty() {
+        return Vec::new();
+    }
+    let Ok(state) = json(record, Status::Stopped, None) else { return Vec::new() };
+    let run = |(index, hook)| {
+        hooks::run("poststop", index, hook, &state, environment, &record.bundle, None).err()
+    };
+    record.poststop.iter().enumerate().filter_map(run).collect()
 }
 
 /// This process's environment, for hooks that have none of their own (runc and crun let them inherit it).

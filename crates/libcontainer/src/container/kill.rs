@@ -22,13 +22,13 @@ impl Container {
     /// # Errors
     /// [`Error::WrongStatus`] with runc's text `container not running` when there is no process.
     pub fn kill(&self, signal: Signal, all: bool) -> Result<(), Error> {
-        let (status, pidfd) = self.observe()?;
+        let (status, init) = self.observe()?;
         let is_shared = !self.record.private_pid_namespace;
         if all || (signal == Signal::KILL && is_shared && status != Status::Creating) {
-            return self.kill_all(signal, all || pidfd.is_some());
+            return self.kill_all(signal, all || init.is_some());
         }
-        let Some(pidfd) = pidfd else { return Err(self.not_running()) };
-        match send(pidfd.as_fd(), signal) {
+        let Some(init) = init else { return Err(self.not_running()) };
+        match send(init.pidfd.as_fd(), signal) {
             // It has ended between the look and the signal.
             Err(rustix::io::Errno::SRCH) => Err(self.not_running()),
             Err(errno) => Err(Error::Os {

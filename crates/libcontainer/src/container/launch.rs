@@ -13,7 +13,7 @@ use super::create::environment;
 use super::kill::KILL_DEADLINE;
 use super::{CreateOptions, InitProcess, hook_state};
 use crate::cgroup::Cgroup;
-use crate::error::{Error, InitError};
+use crate::error::{Error, InitError, with_causes};
 use crate::plan::{InitPlan, Plan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::image;
@@ -47,7 +47,7 @@ pub(super) fn start(
     let trace = options.trace.as_deref();
     let span = Span::begin(trace, "image and plan");
     let image = image::open()?;
-    let plan_fd = image::sealed_data(&plan_bytes(&plan.init, trace.is_some()))?;
+    let plan_fd = image::data(&plan_bytes(&plan.init, trace.is_some()))?;
     let times = trace.map(|_| times_file()).transpose()?;
     let (link, inits_end) = Link::pair(deadline(&plan.init))?;
     let mut own = vec![(Handle::PLAN, plan_fd.as_fd()), (Handle::SOCKET, inits_end.as_fd())];
@@ -129,14 +129,13 @@ impl<'a> Launch<'a> {
         if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
             let environment = environment(self.options);
             let creating = (Status::Creating, Some(self.spawned.init.pid));
-            hook_state::run_all("prestart", &hooks.prestart, record, creating, &environment)?;
-            hook_state::run_all(
-                "createRuntime",
-                &hooks.create_runtime,
-                record,
-                creating,
-                &environment,
-            )?;
+            // Who kills init (`delete --force`) waits for us, and we must not wait for a hook then.
+            let init = Some(self.spawned.init.pidfd());
+            for (kind, hooks) in
+                [("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)]
+            {
+                hook_state::run_all(kind, hooks, record, creating, &environment, init)?;
+            }
         }
         let state = self.plan.init.state_at_mounted;
         let state = state.then(|| self.state_for_init(record, Status::Creating)).transpose()?;
@@ -386,16 +385,27 @@ pub(super) fn kill_and_reap(init: &InitProcess) {
 pub(super) fn remove_cgroup(cgroup: &Cgroup) {
     let removed = cgroup.kill(KILL_DEADLINE).and_then(|()| cgroup.remove(KILL_DEADLINE));
     if let Err(error) = removed {
-        log::warn!("{error}");
+        log::warn!("{}", with_causes(&error));
     }
     // The parents that were made for it.
     cgroup.unmake();
 }
 
-/// Removes the state.
+/// The hooks of a container that is no more: of one whose creation has failed too (runtime.md, "Lifecycle", steps 3 to 5
+/// go on at 12; runc does it after every failure).
+pub(super) fn run_poststop((record, options): &(&Record, &CreateOptions)) {
+    for problem in hook_state::run_poststop(record, &environment(options)) {
+        log::warn!("{}", with_causes(&problem));
+    }
+}
+
+/// Removes the state; nothing if a `delete --force` has done so, for the id may be another container's by now.
 pub(super) fn remove_state(dir: &StateDir) {
+    if dir.is_gone() {
+        return;
+    }
     if let Err(error) = dir.remove() {
-        log::warn!("{error}");
+        log::warn!("{}", with_causes(&error));
     }
 }
 
@@ -422,5 +432,23 @@ impl<T> Drop for Undo<'_, T> {
         if let Some(undo) = self.undo {
             undo(self.what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::ContainerId;
+
+    #[test]
+    fn remove_state_after_a_delete_leaves_the_next_of_the_same_id() {
+        let root = tempfile::tempdir().unwrap();
+        let id = ContainerId::new("same").unwrap();
+        let first = StateDir::create(root.path(), &id).unwrap();
+        first.remove().unwrap();
+        StateDir::create(root.path(), &id).unwrap();
+        std::fs::write(root.path().join("same/intent.json"), "of the next").unwrap();
+        remove_state(&first);
+        assert!(root.path().join("same/intent.json").exists());
     }
 }

@@ -12,6 +12,7 @@ mod kill;
 mod launch;
 mod start;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -76,6 +77,13 @@ pub enum Console {
 pub struct Container {
     dir: StateDir,
     record: Box<Record>,
+}
+
+/// init, as it was found alive.
+#[derive(Debug)]
+struct LiveInit {
+    pid: i32,
+    pidfd: OwnedFd,
 }
 
 /// init, as the child of this process that it is after `create` and `run`.
@@ -177,13 +185,8 @@ impl Container {
     /// # Errors
     /// The kernel could not be asked.
     pub fn state(&self) -> Result<StateReport, Error> {
-        let (status, pidfd) = self.observe()?;
-        let pid = self
-            .record
-            .init
-            .as_ref()
-            .filter(|_| pidfd.is_some())
-            .map_or(0, |init| init.process.pid);
+        let (status, init) = self.observe()?;
+        let pid = init.map_or(0, |init| init.pid);
         let record = &self.record;
         Ok(StateReport {
             oci_version: record.oci_version.clone(),
@@ -198,25 +201,37 @@ impl Container {
         })
     }
 
-    /// The status, and a pidfd of init if it lives.
-    fn observe(&self) -> Result<(Status, Option<OwnedFd>), Error> {
+    /// What is recorded by now: a `create` may have gone on since we read its intent. What it saves after is final.
+    fn latest(&self) -> Result<Cow<'_, Record>, Error> {
+        if self.record.init.is_none()
+            && let Found::Record(record) = self.dir.read()?
+        {
+            return Ok(Cow::Owned(*record));
+        }
+        Ok(Cow::Borrowed(&self.record))
+    }
+
+    /// The status, and init if it lives.
+    fn observe(&self) -> Result<(Status, Option<LiveInit>), Error> {
         // A record without init is an intent: whether its `create` is still at work, the lock says.
         let is_locked = self.record.init.is_none() && self.dir.is_locked()?;
         self.observe_with(is_locked)
     }
 
     /// As [`Self::observe`], by who holds the lock: then no `create` is at work.
-    fn observe_locked(&self, _held: &Lock<'_>) -> Result<(Status, Option<OwnedFd>), Error> {
+    fn observe_locked(&self, _held: &Lock<'_>) -> Result<(Status, Option<LiveInit>), Error> {
         self.observe_with(false)
     }
 
-    fn observe_with(&self, is_locked: bool) -> Result<(Status, Option<OwnedFd>), Error> {
-        let Some(init) = &self.record.init else {
+    fn observe_with(&self, is_locked: bool) -> Result<(Status, Option<LiveInit>), Error> {
+        // After the look at the lock: who has let go of it has saved the state before.
+        let record = self.latest()?;
+        let Some(init) = &record.init else {
             let seen =
                 Observed { is_locked, init_is_alive: false, init_is_ours: false, is_frozen: false };
             return Ok((state::status(false, seen), None));
         };
-        let pidfd = init.process.open(&self.record.boot_id)?;
+        let pidfd = init.process.open(&record.boot_id)?;
         let is_alive = pidfd.is_some();
         let cgroup = if is_alive { self.cgroup()? } else { None };
         let seen = Observed {
@@ -228,7 +243,8 @@ impl Container {
                 && executes(init.process.pid, init.image),
             is_frozen: cgroup.map(|cgroup| cgroup.is_frozen()).transpose()?.unwrap_or(false),
         };
-        Ok((state::status(true, seen), pidfd))
+        let live = pidfd.map(|pidfd| LiveInit { pid: init.process.pid, pidfd });
+        Ok((state::status(true, seen), live))
     }
 
     fn has_start_fifo(&self) -> bool {
@@ -236,9 +252,11 @@ impl Container {
         rustix::fs::statat(self.dir.fd(), state::START_FIFO, flags).is_ok()
     }
 
-    /// The container's cgroup, if it is there.
+    /// The container's cgroup, if it is there. Looked at in this order: as long as our directory was there after the cgroup
+    /// was opened, the cgroup is not that of a later container of the same id.
     fn cgroup(&self) -> Result<Option<Cgroup>, Error> {
-        Cgroup::open(&self.record.cgroup.mount_point, &self.record.cgroup.path)
+        let cgroup = Cgroup::open(&self.record.cgroup.mount_point, &self.record.cgroup.path)?;
+        Ok(cgroup.filter(|_| !self.dir.is_gone()))
     }
 
     fn wrong_status(&self, message: impl Into<String>) -> Error {

@@ -2,20 +2,22 @@
 //!
 //! Runs in: runtime.
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use corten_plan::Frame;
 
 use super::{Container, hook_state};
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::runtime::start_fifo::{self, Started};
-use crate::state::{Found, Status};
+use crate::state::Status;
 
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Container {
-    /// Starts the user's program; returns when it has been executed and the poststart hooks have run.
+    /// Starts the user's program; returns when it has been executed and the poststart hooks have run. They run without the
+    /// lock, so that the container can be deleted meanwhile.
     ///
     /// # Errors
     /// [`Error::WrongStatus`] unless the container is created; [`Error::Init`] when the program cannot be executed or a
@@ -23,30 +25,29 @@ impl Container {
     /// runtime.md (lifecycle, step 9) says.
     pub fn start(&self) -> Result<(), Error> {
         let lock = self.dir.lock(LOCK_DEADLINE)?;
-        // While we waited for the lock a `create` may have gone on, or another `start`.
-        let fresh = match self.dir.read()? {
-            Found::Record(record) => record,
-            Found::Nothing => return Err(Error::NotFound { id: self.id().into() }),
-            Found::Damaged { error, .. } => return Err(error),
-        };
-        let (status, pidfd) = self.observe_locked(&lock)?;
-        let pidfd = match (status, pidfd) {
-            (Status::Created, Some(pidfd)) => pidfd,
+        let (status, init) = self.observe_locked(&lock)?;
+        let init = match (status, init) {
+            (Status::Created, Some(init)) => init,
             (status, _) => return Err(self.cannot_start(status)),
         };
-        let outcome = start_fifo::start(&self.dir, pidfd.as_fd())?;
+        let outcome = start_fifo::start(&self.dir, init.pidfd.as_fd())?;
         match outcome {
             None => return Err(self.cannot_start(Status::Running)),
             Some(Started::Executed) => {}
             Some(Started::Failed(frame)) => return Err(self.start_failure(&*frame)),
         }
-        let pid = fresh.init.as_ref().map(|init| init.process.pid);
-        let environment = hook_state::own_environment();
-        let running = (Status::Running, pid);
-        let ran = hook_state::run_all("poststart", &fresh.poststart, &fresh, running, &environment);
+        drop(lock);
+        self.run_poststart(init.pid, &hook_state::own_environment())
+    }
+
+    /// Runs the hooks; one that fails is the end of the container.
+    pub(super) fn run_poststart(&self, pid: i32, environment: &[OsString]) -> Result<(), Error> {
+        let (hooks, running) = (&self.record.poststart, (Status::Running, Some(pid)));
+        let ran = hook_state::run_all("poststart", hooks, &self.record, running, environment, None);
         if let Err(failure) = ran {
-            drop(lock);
-            self.destroy()?;
+            for problem in self.destroy()? {
+                log::warn!("{}", with_causes(&problem));
+            }
             return Err(failure);
         }
         Ok(())

@@ -24,7 +24,7 @@ fn path_variable() -> Vec<OsString> {
 }
 
 fn run_in(hook: &spec::Hook, state: &[u8], cwd: &Path) -> Result<(), Error> {
-    run("prestart", 0, hook, state, &path_variable(), cwd)
+    run("prestart", 0, hook, state, &path_variable(), cwd, None)
 }
 
 fn run_hook(hook: &spec::Hook) -> Result<(), Error> {
@@ -84,7 +84,7 @@ fn exit_status_decides() {
 
 #[test]
 fn error_names_kind_index_and_path() {
-    let error = run("poststop", 3, &shell("exit 1"), b"", &[], Path::new("/")).unwrap_err();
+    let error = run("poststop", 3, &shell("exit 1"), b"", &[], Path::new("/"), None).unwrap_err();
     assert_eq!(error.to_string(), "poststop hook 3 (/bin/sh)");
 }
 
@@ -318,4 +318,25 @@ fn hook_ends_when_its_caller_is_killed() {
     caller.kill().unwrap();
     caller.wait().unwrap();
     eventually("the end of the hook", || !is_alive(hook));
+}
+
+#[test]
+fn init_that_ends_ends_the_hook_and_its_children() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut init = Command::new("sleep").arg("0.2").spawn().unwrap();
+    let pid = Pid::from_raw(init.id().try_into().unwrap()).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    let hook = shell("echo before; sleep 1000 & echo $! >child; wait");
+    let begin = Instant::now();
+    let path = path_variable();
+    let error = run("createRuntime", 0, &hook, b"{}", &path, directory.path(), Some(pidfd.as_fd()));
+    let message = error.unwrap_err().source().unwrap().to_string();
+    assert_eq!(
+        message,
+        "was killed, because the container's init has ended, stdout/stderr: before"
+    );
+    assert!(begin.elapsed() < Duration::from_secs(100));
+    let child = read_pid(&directory.path().join("child"));
+    eventually("the end of the hook's child", || !is_alive(child));
+    init.wait().unwrap();
 }

@@ -61,7 +61,7 @@ fn of_files(op: &Op<'_>) -> Option<String> {
         Op::Device { path, .. } => format!("make the device {}", text(path)),
         Op::Symlink { path, target, .. } => format!("link {} to {}", text(path), text(target)),
         Op::MaskPath { path } => format!("mask {}", text(path)),
-        Op::ReadonlyPath { path } => format!("make {} read-only", text(path)),
+        Op::ReadonlyPath { path, .. } => format!("make {} read-only", text(path)),
         Op::Pivot { .. } => "make the root file system the root".into(),
         Op::MoveRoot => "move the root file system to the root".into(),
         Op::Chroot => "change the root to the root file system".into(),
@@ -79,6 +79,7 @@ fn of_process(op: &Op<'_>) -> String {
         Op::Rlimit { resource, soft, hard } => {
             format!("set {} to {} and {}", rlimit(resource), limit(soft), limit(hard))
         }
+        Op::AllCpus => "allow all CPUs".to_owned(),
         Op::Umask { mask } => format!("set the umask to {mask:04o}"),
         Op::Personality { .. } => "set the personality".into(),
         Op::Scheduler { .. } => "set the scheduler".into(),

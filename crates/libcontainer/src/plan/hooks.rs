@@ -25,12 +25,16 @@ pub(super) fn of_runtime(hooks: &Hooks) -> RuntimeHooks {
 
 /// Stops before the hooks of create, where there are any: it costs a round trip, and a wakeup of each side.
 pub(super) fn wait_for_runtime(steps: &mut Steps, hooks: &Hooks) {
-    let has_any = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]
-        .iter()
-        .any(|hooks| !hooks.is_empty());
-    if has_any {
+    if any_before_pivot(hooks) {
         steps.push("/hooks", &Op::Sync { point: Point::Mounted as u8 });
     }
+}
+
+/// Whether there are hooks that see the container before its root is the root.
+pub(super) fn any_before_pivot(hooks: &Hooks) -> bool {
+    [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]
+        .iter()
+        .any(|hooks| !hooks.is_empty())
 }
 
 /// createContainer: paths of the host, in the bundle, with the runtime's environment.

@@ -147,6 +147,7 @@ fn order(
     steps.always(&Op::DieWithRuntime);
     // Before anything of the container runs: no signal of the caller's terminal, no TIOCSTI into it, no keys of it.
     steps.always(&Op::Session);
+    steps.always(&Op::AllCpus);
     process::keyring(&mut steps, inputs)?;
     // Before any cgroup2 is mounted: its root is that of the namespace of the process that mounts it.
     if namespaces.is_new(CLONE_NEWCGROUP) {
@@ -173,7 +174,7 @@ fn order(
     process::make_cwd(&mut steps, process)?;
     // After hooks and cwd, which may need to write there. Before pivot: the null device that covers files is the
     // host's, and after pivot no mount of the host can be cloned any more.
-    rootfs::protect_paths(&mut steps, linux)?;
+    rootfs::protect_paths(&mut steps, linux, hooks, mounts)?;
 
     rootfs::jail(&mut steps, inputs);
     // After pivot: the terminal's name and the null device are then those of the container. Before /dev and the root

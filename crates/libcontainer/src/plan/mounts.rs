@@ -2,12 +2,13 @@
 //!
 //! Runs in: any process.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use corten_plan::Op;
 use corten_plan::op::mount_flags::{
-    COPY_UP, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, RECURSIVE, SOURCE_IS_PROC,
+    COPY_UP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN, RECURSIVE, SOURCE_IS_PROC,
 };
 use corten_plan::wire::Ids;
 
@@ -35,6 +36,9 @@ const REPLACEABLE: [&str; 10] = [
     "/proc/uptime",
 ];
 
+/// File systems to whose source and options no path belongs: for them it is the same which directory init is in.
+const PATHLESS: [&str; 7] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs", "tmpfs"];
+
 /// A mount with its words read.
 pub(super) struct PlannedMount<'a> {
     origin: Origin,
@@ -55,7 +59,30 @@ pub(super) fn make(
     inputs: &Inputs<'_>,
     mounts: &[PlannedMount<'_>],
 ) -> Result<(), SpecError> {
-    mounts.iter().try_for_each(|mount| mount.make(steps, inputs))
+    // A relative path among the options of any other file system (lowerdir=…) is the kernel's to resolve.
+    let pathless = mounts.iter().all(PlannedMount::is_pathless);
+    let plain = if pathless { PLAIN } else { 0 };
+    // For each directory of the root the last mount below it.
+    let below =
+        mounts.iter().enumerate().filter(|(_, mount)| mount.target.components().count() > 2);
+    let last: BTreeMap<_, _> =
+        below.map(|(index, mount)| (mount.target.components().nth(1), index)).collect();
+    let fills_dev = fills_dev(mounts);
+    for (index, mount) in mounts.iter().enumerate() {
+        let later = last.get(&mount.target.components().nth(1)).is_some_and(|last| *last > index);
+        let is_filled = later || fills_dev && mount.target == Path::new("/dev");
+        let how = if is_filled && mount.can_be_kept() { KEPT } else { plain };
+        mount.make(steps, inputs, how)?;
+    }
+    Ok(())
+}
+
+/// Whether `path` lies in a file system that the plan mounts, and nothing of the plan is mounted on a part of it.
+pub(super) fn is_alone(mounts: &[PlannedMount<'_>], path: &Path) -> bool {
+    let mounts = mounts.iter().filter(|mount| mount.options.flags & MS_REMOUNT == 0);
+    let has_none_below = !mounts.clone().any(|mount| mount.is_below(path));
+    let under = mounts.rev().find(|mount| path.starts_with(&mount.target));
+    has_none_below && under.is_some_and(|mount| !mount.is_bind())
 }
 
 /// Makes those read-only that had to wait: runc keeps a tmpfs and /dev writable until devices, mount points and the
@@ -103,6 +130,19 @@ impl<'a> PlannedMount<'a> {
         !self.is_bind() && self.mount.mount_type == "tmpfs"
     }
 
+    fn is_pathless(&self) -> bool {
+        self.is_bind() || PATHLESS.contains(&self.mount.mount_type.as_str())
+    }
+
+    fn is_below(&self, path: &Path) -> bool {
+        self.target != path && self.target.starts_with(path)
+    }
+
+    /// Whether it is a tmpfs directly below the root. Not one whose contents come from the image: there names may be links.
+    fn can_be_kept(&self) -> bool {
+        self.is_tmpfs() && self.target.components().count() == 2 && !self.options.copy_up
+    }
+
     fn is_readonly_late(&self) -> bool {
         let waits = self.is_tmpfs() || !self.is_bind() && self.target == Path::new("/dev");
         waits && self.options.flags & MS_RDONLY != 0 && self.options.flags & MS_REMOUNT == 0
@@ -112,7 +152,8 @@ impl<'a> PlannedMount<'a> {
         SpecError::new(self.origin.to_string(), text)
     }
 
-    fn make(&self, steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecError> {
+    /// `how`: [`PLAIN`] or [`KEPT`], where the mount turns out to be one of a new file system.
+    fn make(&self, steps: &mut Steps, inputs: &Inputs<'_>, how: u32) -> Result<(), SpecError> {
         let proc_flags = self.check_target()?;
         let target = c_path(&self.origin, &self.target)?;
         if self.options.flags & MS_REMOUNT != 0 {
@@ -127,8 +168,10 @@ impl<'a> PlannedMount<'a> {
         match self.mount.mount_type.as_str() {
             "" => Err(self.problem("has no type, and none of the options bind and rbind")),
             // The specification's word for the cgroup hierarchies of the host, whichever version they have.
-            "cgroup" => self.make_fs(steps, &target, "cgroup2", proc_flags, cgroup_source(inputs)),
-            fstype => self.make_fs(steps, &target, fstype, proc_flags, None),
+            "cgroup" => {
+                self.make_fs(steps, &target, "cgroup2", proc_flags | how, cgroup_source(inputs))
+            }
+            fstype => self.make_fs(steps, &target, fstype, proc_flags | how, None),
         }
     }
 
@@ -199,13 +242,20 @@ impl<'a> PlannedMount<'a> {
         steps: &mut Steps,
         target: &CString,
         fstype: &str,
-        proc_flags: u32,
+        flags: u32,
         fallback: Option<PathBuf>,
     ) -> Result<(), SpecError> {
         let options = &self.options;
         if options.needs_mount(&self.mount.source) {
-            return self.make_by_mount(steps, target, fstype, proc_flags);
+            return self.make_by_mount(steps, target, fstype, flags & !(PLAIN | KEPT));
         }
+        // What mount(2) does not do at once is set on a detached mount.
+        let not_plain = options.copy_up
+            || options.recursive_set | options.recursive_clear != 0
+            || !options.propagation.is_empty()
+            // It would make the super block read-only, too.
+            || (shares_superblock(fstype) && options.attr() & MOUNT_ATTR_RDONLY != 0);
+        let flags = flags & if not_plain { !PLAIN } else { !0 };
         let waits = self.is_readonly_late();
         let of_mount = waits || shares_superblock(fstype);
         let words = options.superblock().filter(|word| !(of_mount && *word == "ro"));
@@ -224,7 +274,7 @@ impl<'a> PlannedMount<'a> {
                 recursive_set: options.recursive_set,
                 recursive_clear: options.recursive_clear,
                 propagation: self.propagation()?,
-                flags: proc_flags | self.fs_flags(fstype),
+                flags: flags | self.fs_flags(fstype),
                 fallback: fallback.as_deref(),
             },
         );

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use corten_plan::Op;
 
-use super::Inputs;
+use super::mounts::PlannedMount;
 use super::options::propagation;
 use super::steps::{Steps, c_path, c_string, clean};
 use super::types::Origin;
 use super::words::{CLONE_NEWNS, MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE, MS_UNBINDABLE};
-use crate::spec::{DeviceType, Linux, LinuxDevice, Root, RootfsPropagation, SpecError};
+use super::{Inputs, hooks, mounts};
+use crate::spec::{DeviceType, Hooks, Linux, LinuxDevice, Root, RootfsPropagation, SpecError};
 
 const PROPAGATION: &str = "/linux/rootfsPropagation";
 const ROOT: &str = "/root";
@@ -158,11 +159,19 @@ fn make_device(steps: &mut Steps, origin: &Origin, device: &LinuxDevice) -> Resu
 }
 
 /// What is hidden and what cannot be written.
-pub(super) fn protect_paths(steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
+pub(super) fn protect_paths(
+    steps: &mut Steps,
+    linux: &Linux,
+    hooks: &Hooks,
+    mounts: &[PlannedMount<'_>],
+) -> Result<(), SpecError> {
     for (index, path) in linux.readonly_paths.iter().enumerate() {
         let origin = Origin::Element("/linux/readonlyPaths", index);
-        let path = c_path(&origin, &clean(path))?;
-        steps.push(origin, &Op::ReadonlyPath { path: &path });
+        let path = clean(path);
+        // Nobody knows what hooks have mounted.
+        let alone = !hooks::any_before_pivot(hooks) && mounts::is_alone(mounts, &path);
+        let path = c_path(&origin, &path)?;
+        steps.push(origin, &Op::ReadonlyPath { path: &path, alone });
     }
     let mut masked = BTreeSet::new();
     for (index, path) in linux.masked_paths.iter().enumerate() {

@@ -86,6 +86,8 @@ pub(super) const MOUNT_OP: Words = &[
     ("RECURSIVE", mount_flags::RECURSIVE as u64),
     ("SOURCE_NOFOLLOW", mount_flags::SOURCE_NOFOLLOW as u64),
     ("SOURCE_IS_PROC", mount_flags::SOURCE_IS_PROC as u64),
+    ("PLAIN", mount_flags::PLAIN as u64),
+    ("KEPT", mount_flags::KEPT as u64),
 ];
 
 /// Resource limits by number; on x86, ARM, RISC-V, POWER and s390 alike (`<asm-generic/resource.h>`).

@@ -93,7 +93,7 @@ impl<'a> Handles<'a> {
 
 /// runc looks at each, so that a wrong count is an error here and not a missing fd in the container.
 fn check_preserved(listen_fds: u32, kept: u32) -> Result<(), Error> {
-    for fd in 3 + listen_fds..3 + kept {
+    for fd in listen_fds.saturating_add(3)..kept.saturating_add(3) {
         if rustix::fs::stat(format!("/proc/self/fd/{fd}")).is_err() {
             return Err(Error::Argument {
                 flag: "--preserve-fds",

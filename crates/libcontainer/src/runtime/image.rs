@@ -30,22 +30,39 @@ pub(crate) fn open() -> Result<OwnedFd, Error> {
     }
 }
 
-/// A sealed memfd with data that init reads: a plan, or the state for hooks.
+/// A sealed memfd with the state that hooks read: none of them can change what the next one gets.
 pub(crate) fn sealed_data(content: &[u8]) -> Result<OwnedFd, Error> {
-    match sealed_memfd(content, MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => sealed_memfd(content, MemfdFlags::empty()),
+    let memfd = data(content)?;
+    seal(&memfd).map_err(|errno| failed("F_ADD_SEALS", errno))?;
+    Ok(memfd)
+}
+
+/// A memfd with a plan. init reads it into its own memory as its first deed, and nobody else has it: seals would protect
+/// nothing.
+pub(crate) fn data(content: &[u8]) -> Result<OwnedFd, Error> {
+    match memfd(content, MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd(content, MemfdFlags::empty()),
         made => made,
     }
     .map_err(|errno| failed("memfd_create", errno))
 }
 
 fn sealed_memfd(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
-    let memfd =
-        rustix::fs::memfd_create(NAME, flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    write_all(&memfd, content)?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&memfd, seals)?;
+    let memfd = memfd(content, flags)?;
+    seal(&memfd)?;
     Ok(memfd)
+}
+
+fn memfd(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memfd = rustix::fs::memfd_create(NAME, flags)?;
+    write_all(&memfd, content)?;
+    Ok(memfd)
+}
+
+fn seal(memfd: &OwnedFd) -> Result<(), Errno> {
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(memfd, seals)
 }
 
 /// Where memfds cannot be executed: a file in a tmpfs that is read-only and was never attached anywhere, so that only this

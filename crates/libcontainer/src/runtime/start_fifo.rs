@@ -29,10 +29,11 @@ pub(crate) fn create(dir: &StateDir) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fifo = rustix::fs::openat(dir.fd(), START_FIFO, flags, Mode::empty())
         .map_err(|errno| failed("open", errno))?;
-    rustix::pipe::fcntl_setpipe_size(&fifo, FIFO_FILL.len())
+    // One page, of whatever size: what is less leaves room for init's byte.
+    let room = rustix::pipe::fcntl_setpipe_size(&fifo, FIFO_FILL.len())
         .map_err(|errno| failed("set the size of", errno))?;
-    let filled = rustix::io::write(&fifo, &FIFO_FILL).map_err(|errno| failed("fill", errno))?;
-    if filled == FIFO_FILL.len() { Ok(fifo) } else { Err(failed("fill", Errno::NOSPC)) }
+    let filled = rustix::io::write(&fifo, &vec![0; room]).map_err(|errno| failed("fill", errno))?;
+    if filled == room { Ok(fifo) } else { Err(failed("fill", Errno::NOSPC)) }
 }
 
 /// What became of a start.
@@ -58,7 +59,9 @@ pub(crate) fn start(dir: &StateDir, init: BorrowedFd<'_>) -> Result<Option<Start
         Err(Errno::NOENT) => return Ok(None),
         opened => opened.map_err(|errno| failed("open", errno))?,
     };
-    let mut page = FIFO_FILL;
+    let room = rustix::pipe::fcntl_getpipe_size(&fifo)
+        .map_err(|errno| failed("ask for the size of", errno))?;
+    let mut page = vec![0; room];
     // EAGAIN: an earlier `start` was killed after it had taken the page out; init has gone on, or will.
     match rustix::io::read(&fifo, &mut page) {
         Ok(_) | Err(Errno::AGAIN) => {}

@@ -220,8 +220,10 @@ impl StateDir {
             Ok(Some(record)) => Ok(Found::Record(record)),
             Ok(None) => match self.read_file(INTENT) {
                 Ok(Some(record)) => Ok(Found::Record(record)),
+                Ok(None) => Ok(Found::Nothing),
                 // A runtime that was killed while it wrote the intent had done nothing before.
-                Ok(None) | Err(_) => Ok(Found::Nothing),
+                Err(Error::State { source, .. }) if is_cut(&source) => Ok(Found::Nothing),
+                Err(error) => Ok(Found::Damaged { error, intent: None }),
             },
             Err(error) => {
                 Ok(Found::Damaged { error, intent: self.read_file(INTENT).ok().flatten() })
@@ -327,6 +329,11 @@ fn read_all(file: &OwnedFd) -> io::Result<Vec<u8>> {
     }
     content.truncate(filled);
     Ok(content)
+}
+
+/// serde_json's end of input within a value.
+fn is_cut(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {

@@ -132,8 +132,6 @@ pub(crate) struct Record {
     pub annotations: BTreeMap<String, String>,
     /// The boot that the processes belong to.
     pub boot_id: String,
-    /// The pid of who runs `create`, for people who look; the lock says whether it is at work.
-    pub creator: i32,
     /// Absent in the intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,

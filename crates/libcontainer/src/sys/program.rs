@@ -136,7 +136,13 @@ extern "C" fn child(prepared: *mut c_void) -> c_int {
     let errno = match prepare(prepared) {
         0 => errno_of(raw(
             libc::SYS_execve,
-            [prepared.path.addr(), prepared.argv.addr(), prepared.envp.addr(), 0, 0],
+            [
+                prepared.path.expose_provenance(),
+                prepared.argv.expose_provenance(),
+                prepared.envp.expose_provenance(),
+                0,
+                0,
+            ],
         )),
         errno => errno,
     };
@@ -172,7 +178,7 @@ fn prepare(prepared: &Prepared) -> i32 {
     if raw(libc::SYS_getppid, [0; 5]).cast_unsigned() != prepared.parent as usize {
         return libc::ESRCH;
     }
-    let result = raw(libc::SYS_chdir, [prepared.cwd.addr(), 0, 0, 0, 0]);
+    let result = raw(libc::SYS_chdir, [prepared.cwd.expose_provenance(), 0, 0, 0, 0]);
     if result < 0 {
         prepared.is_cwd.store(1, Ordering::Relaxed);
         return errno_of(result);
@@ -192,10 +198,11 @@ fn default_signals() -> i32 {
     let mut signal = 1;
     while signal <= LAST_SIGNAL {
         // SIGKILL and SIGSTOP answer EINVAL.
-        raw(libc::SYS_rt_sigaction, [signal, (&raw const DEFAULT).addr(), 0, 8, 0]);
+        raw(libc::SYS_rt_sigaction, [signal, (&raw const DEFAULT).expose_provenance(), 0, 8, 0]);
         signal = signal.wrapping_add(1);
     }
-    match raw(libc::SYS_rt_sigprocmask, [SET_MASK, (&raw const NONE).addr(), 0, 8, 0]) {
+    match raw(libc::SYS_rt_sigprocmask, [SET_MASK, (&raw const NONE).expose_provenance(), 0, 8, 0])
+    {
         0 => 0,
         result => errno_of(result),
     }

@@ -143,9 +143,9 @@ fn clone_vfork(what: &Spawn<'_>, prepared: &Prepared) -> io::Result<Child> {
             | CLONE_CLEAR_SIGHAND
             | u64::from(what.namespaces)
             | if what.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
-        pidfd: (&raw mut pidfd).addr() as u64,
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
         exit_signal: libc::SIGCHLD as u64,
-        stack: stack.as_mut_ptr().addr() as u64,
+        stack: stack.as_mut_ptr().expose_provenance() as u64,
         stack_size: STACK_SIZE as u64,
         cgroup: what.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
         ..CloneArgs::default()
@@ -227,14 +227,14 @@ fn exec(prepared: &Prepared) -> i32 {
         }
         index = index.wrapping_add(1);
     }
-    let empty = c"".as_ptr().addr();
+    let empty = c"".as_ptr().expose_provenance();
     errno_of(raw(
         libc::SYS_execveat,
         [
             prepared.image as usize,
             empty,
-            prepared.argv.addr(),
-            prepared.envp.addr(),
+            prepared.argv.expose_provenance(),
+            prepared.envp.expose_provenance(),
             libc::AT_EMPTY_PATH as usize,
         ],
     ))

@@ -1,5 +1,7 @@
 //! Mounts, devices and protected paths as steps.
 
+use corten_plan::Op;
+use corten_plan::op::mount_flags::{KEPT, PLAIN};
 use serde_json::{Value, json};
 
 use super::{bundle, facts, planned, refused, request, steps_of};
@@ -60,9 +62,12 @@ fn mount_of_a_shared_file_system_is_readonly_alone() {
 #[test]
 fn mount_proc_takes_no_symbolic_links_and_covers_proc() {
     let step = step(json!({ "destination": "/proc", "type": "proc", "source": "proc" }));
-    assert!(step.contains("flags: 5, "), "{step}");
+    assert!(step.contains(&format!("flags: {}, ", 5 | PLAIN)), "{step}");
     let sysfs = self::step(json!({ "destination": "/sys", "type": "sysfs" }));
-    assert!(sysfs.contains("flags: 1, ") && sysfs.contains("source: None"), "{sysfs}");
+    assert!(
+        sysfs.contains(&format!("flags: {}, ", 1 | PLAIN)) && sysfs.contains("source: None"),
+        "{sysfs}"
+    );
 }
 
 #[test]
@@ -210,11 +215,64 @@ fn protected_paths_are_clean_and_masked_once() {
     let steps =
         [steps_of(&plan.init, "/linux/readonlyPaths"), steps_of(&plan.init, "/linux/maskedPaths")];
     let expected = [
-        "ReadonlyPath { path: \"/proc/sys\" }",
+        "ReadonlyPath { path: \"/proc/sys\", alone: false }",
         "MaskPath { path: \"/proc/kcore\" }",
         "MaskPath { path: \"/y\" }",
     ];
     assert_eq!(steps.concat(), expected);
+}
+
+/// For each mount of a new file system whether it is [`PLAIN`] and whether it is [`KEPT`].
+fn ways(mounts: Value) -> Vec<(bool, bool)> {
+    let plan = planned(json!({ "mounts": mounts }));
+    let flags = plan.init.ops().filter_map(|(_, op)| match op {
+        Op::MountFs { flags, .. } => Some(flags),
+        _ => None,
+    });
+    flags.map(|flags| (flags & PLAIN != 0, flags & KEPT != 0)).collect()
+}
+
+#[test]
+fn mounts_are_plain_unless_any_may_have_a_path_among_its_options() {
+    let tmpfs = json!({ "destination": "/t", "type": "tmpfs", "options": ["mode=700"] });
+    let bind = json!({ "destination": "/b", "source": "x", "options": ["bind"] });
+    let overlay = json!({ "destination": "/o", "type": "overlay", "options": ["lowerdir=a:b"] });
+    assert_eq!(ways(json!([tmpfs, bind])), [(true, false)]);
+    assert_eq!(ways(json!([tmpfs, overlay])), [(false, false), (false, false)]);
+    for option in ["rro", "rshared", "tmpcopyup"] {
+        let mount = json!({ "destination": "/t", "type": "tmpfs", "options": [option] });
+        assert_eq!(ways(json!([mount])), [(false, false)], "{option}");
+    }
+}
+
+#[test]
+fn mount_of_a_tmpfs_is_kept_where_it_is_filled() {
+    let tmpfs = |destination: &str| json!({ "destination": destination, "type": "tmpfs" });
+    let bind = json!({ "destination": "/dev", "source": "/x", "options": ["bind"] });
+    let copied = json!({ "destination": "/dev", "type": "tmpfs", "options": ["tmpcopyup"] });
+    assert_eq!(ways(json!([tmpfs("/dev")])), [(false, true)]);
+    assert_eq!(ways(json!([tmpfs("/dev"), bind])), [(true, false)], "nothing is put into it");
+    assert_eq!(ways(json!([tmpfs("/a"), tmpfs("/a/b")])), [(false, true), (true, false)]);
+    assert_eq!(ways(json!([tmpfs("/a/b"), tmpfs("/a/b/c")])), [(true, false), (true, false)]);
+    assert_eq!(ways(json!([copied])), [(false, false)]);
+}
+
+#[test]
+fn readonly_path_is_alone_where_only_a_new_file_system_is() {
+    let alone = |mounts: Value, hooks: Value, path: &str| {
+        let linux = json!({ "readonlyPaths": [path] });
+        let plan = planned(json!({ "mounts": mounts, "hooks": hooks, "linux": linux }));
+        steps_of(&plan.init, "/linux/readonlyPaths")[0].contains("alone: true")
+    };
+    let proc = json!({ "destination": "/proc", "type": "proc" });
+    let bind = |destination: &str| json!({ "destination": destination, "source": "/x", "options": ["bind"] });
+    let hook = json!({ "createContainer": [{ "path": "/h" }] });
+    assert!(alone(json!([proc]), json!({}), "/proc/sys"));
+    assert!(alone(json!([proc, bind("/proc/uptime")]), json!({}), "/proc/sys"));
+    assert!(!alone(json!([proc]), hook, "/proc/sys"));
+    assert!(!alone(json!([proc, bind("/proc/sys/crypto/fips_enabled")]), json!({}), "/proc/sys"));
+    assert!(!alone(json!([bind("/a")]), json!({}), "/a/b"), "the source may have mounts");
+    assert!(!alone(json!([]), json!({}), "/a"), "the root file system may");
 }
 
 #[test]

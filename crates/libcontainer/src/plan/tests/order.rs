@@ -13,7 +13,7 @@ fn order_of_a_small_configuration_is_this() {
     let devices = ["Device"; 6];
     let links = ["Symlink"; 6];
     let expected = [
-        &["DieWithRuntime", "Session", "Keyring", "Propagation", "Rootfs"][..],
+        &["DieWithRuntime", "Session", "AllCpus", "Keyring", "Propagation", "Rootfs"][..],
         &devices,
         &links,
         &[
@@ -77,6 +77,7 @@ fn order_of_all_there_is_keeps_every_place() {
     let expected = [
         "DieWithRuntime",
         "Session",
+        "AllCpus",
         "Keyring",
         "Unshare",
         "Loopback",
