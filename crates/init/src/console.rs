@@ -95,12 +95,14 @@ fn bind_console(init: &mut Init, peer: &Fd) -> Done {
 }
 
 /// One message, one descriptor, the terminal's name as payload: as runc sends it.
-fn send(init: &Init, master: &Fd, number: i32) -> Done {
-    let socket = init.handles.get(Handle::CONSOLE)?;
+///
+/// Our end of the socket goes with it: who reads it to its end is not kept waiting until `start`.
+fn send(init: &mut Init, master: &Fd, number: i32) -> Done {
+    let socket = init.handles.take(Handle::CONSOLE)?;
     let mut digits = [0; 10];
     let path = crate::path::Path::<24>::from_parts(&[b"/dev/pts/", decimal(number, &mut digits)]);
     let path = path.at(Stage::Send)?;
-    socket::send_fd(socket, path.bytes(), master.get()).map(drop).at(Stage::Send)
+    socket::send_fd(socket.get(), path.bytes(), master.get()).map(drop).at(Stage::Send)
 }
 
 /// Makes it fds 0, 1, 2 and the controlling terminal of our session.
