@@ -9,7 +9,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, Root};
+use crate::host::Need::{Corten, Root, Strace};
 use crate::runtime::Runtime;
 
 table! {
@@ -21,6 +21,7 @@ table! {
     create_invalid_id_is_refused: [Root],
     create_missing_executable_fails_and_leaves_nothing: [Root],
     create_pid_file_is_the_decimal_pid_alone: [Root],
+    create_killed_while_it_writes_the_pid_file_leaves_none: [Root, Corten("the others leave a temporary file"), Strace],
     start_twice_fails: [Root],
     verbs_on_unknown_id_fail: [Root],
     kill_by_name_and_number_ends_the_process: [Root],
@@ -152,6 +153,19 @@ fn create_pid_file_is_the_decimal_pid_alone(runtime: &Runtime) -> TestResult {
         runtime.command(["create", "--bundle"]).arg(bundle.path()).arg("--pid-file").arg(&file);
     create.arg(&id).output()?.ok()?;
     ensure_eq!(fs::read_to_string(&file)?, runtime.pid(&id)?.to_string());
+    Ok(())
+}
+
+fn create_killed_while_it_writes_the_pid_file_leaves_none(runtime: &Runtime) -> TestResult {
+    let (id, place) = (runtime.new_id(), runtime.directory().join("pids"));
+    fs::create_dir(&place)?;
+    let bundle = runtime.bundle(FOREVER)?;
+    let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg("--pid-file");
+    // state.json is renamed by renameat.
+    let strace = ["strace", "-o", "/dev/null", "-e", "inject=rename,linkat:signal=KILL:when=1"];
+    create.arg(place.join("pid")).arg(&id).wrapped_by(strace).output()?.exits(137)?;
+    runtime.delete_force(&id)?.ok()?;
+    ensure_eq!(fs::read_dir(&place)?.count(), 0);
     Ok(())
 }
 

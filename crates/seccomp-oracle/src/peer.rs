@@ -16,6 +16,7 @@ use libseccomp::{
 };
 
 use crate::machine::{Event, Outcome, run};
+use crate::rules::{behind, endless};
 
 /// A profile as runc would load it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Peer {
     newest: Vec<(ScmpArch, u32)>,
     /// The highest of the private calls of arm that the profile names, or 0.
     private: u32,
+    /// Calls whose rules libseccomp was not given, since it might not come back: `AUDIT_ARCH_*` and number.
+    set_aside: Vec<(u32, u32)>,
 }
 
 /// Why there is no program to compare with.
@@ -106,8 +109,20 @@ impl Peer {
         if listed.iter().all(|(arch, _)| *arch != ScmpArch::native()) {
             filter.remove_arch(ScmpArch::native())?;
         }
+        let endless = endless(profile);
         for rule in &profile.syscalls {
-            add_rule(&mut filter, rule, default)?;
+            let mut rule = rule.clone();
+            rule.names.retain(|name| !endless.contains(name));
+            add_rule(&mut filter, &rule, default)?;
+        }
+        let mut set_aside = Vec::new();
+        for (arch, audit) in &listed {
+            for name in &endless {
+                let behind = behind(name).filter(|_| *arch == ScmpArch::X86);
+                let numbers =
+                    number(name, *arch).into_iter().chain(behind.map(|(number, _)| number));
+                set_aside.extend(numbers.map(|number| (*audit, number)));
+            }
         }
         let newest = listed.iter().filter_map(|(arch, _)| Some((*arch, newest(profile, *arch)?)));
         let names = profile.syscalls.iter().flat_map(|rule| &rule.names);
@@ -116,7 +131,18 @@ impl Peer {
             program: export(&filter)?,
             newest: newest.collect(),
             private: private.max().unwrap_or_default(),
+            set_aside,
         })
+    }
+
+    /// Whether libseccomp was not given all rules for this call: then only the rules themselves can say what is right.
+    pub fn is_set_aside(&self, arch: u32, number: u32) -> bool {
+        self.set_aside.contains(&(arch, number))
+    }
+
+    /// How many calls libseccomp was not given.
+    pub fn set_aside(&self) -> usize {
+        self.set_aside.len()
     }
 
     /// How long libseccomp's program is.

@@ -161,8 +161,46 @@ fn compare(arg: &LinuxSeccompArg, arch: ScmpArch, event: &Event) -> bool {
     }
 }
 
+/// The names of calls for which libseccomp may never come back from `seccomp_rule_add` (seen in 2.5.4): several rules with
+/// conditions, of which one goes on to another argument after a comparison that has two ways to hold. It hangs what follows on both
+/// ways, and then turns in a circle.
+pub fn endless(profile: &LinuxSeccomp) -> Vec<String> {
+    let mut all = Vec::new();
+    for name in profile.syscalls.iter().flat_map(|rule| &rule.names) {
+        let is_met = |other: &String| *other == *name || meeting(other) == meeting(name);
+        let rules = profile.syscalls.iter().filter(|rule| rule.names.iter().any(is_met));
+        let rules: Vec<_> = rules.filter(|rule| !rule.args.is_empty()).collect();
+        let uses: usize = rules
+            .iter()
+            .map(|rule| rule.names.iter().filter(|other| is_met(other)).count() * rule.args.len())
+            .sum();
+        if uses > 1 && rules.iter().any(|rule| branches(&rule.args)) {
+            all.push(name.clone());
+        }
+    }
+    all
+}
+
+/// Rules of different calls meet in the one that x86 has them behind; all others only in themselves.
+fn meeting(name: &str) -> Result<u32, &str> {
+    match name {
+        "socketcall" => Ok(102),
+        "ipc" => Ok(117),
+        _ => behind(name).map(|(number, _)| number).ok_or(name),
+    }
+}
+
+/// Whether another argument comes after a comparison that has two ways to hold: by its high half, and by both.
+fn branches(args: &[LinuxSeccompArg]) -> bool {
+    let last = args.iter().map(|arg| arg.index).max();
+    let is_equality = |arg: &LinuxSeccompArg| {
+        matches!(arg.op, SeccompOperator::EqualTo | SeccompOperator::MaskedEqual)
+    };
+    !is_any(args) && args.iter().any(|arg| Some(arg.index) != last && !is_equality(arg))
+}
+
 /// The call that x86 has it behind, and what that takes as first argument (linux/net.h, linux/ipc.h).
-fn behind(name: &str) -> Option<(u32, u64)> {
+pub(crate) fn behind(name: &str) -> Option<(u32, u64)> {
     const SOCKETCALL: [&str; 20] = [
         "socket",
         "bind",
