@@ -251,7 +251,11 @@ fn newest(profile: &LinuxSeccomp, arch: ScmpArch) -> Option<u32> {
         return None;
     }
     let names = profile.syscalls.iter().flat_map(|rule| &rule.names);
-    let numbers = names.filter_map(|name| number(name, arch));
+    // A difference on purpose: naming a call names socketcall or ipc, where x86 has it behind that.
+    let numbers = names.flat_map(|name| {
+        let behind = behind(name).filter(|_| arch == ScmpArch::X86);
+        number(name, arch).into_iter().chain(behind.map(|(number, _)| number))
+    });
     let is_private = |number| arch == ScmpArch::Arm && number >= FIRST_PRIVATE_OF_ARM;
     numbers.filter(|number| *number > 0 && !is_private(*number)).max()
 }

@@ -177,7 +177,11 @@ impl<'p> Lowering<'p> {
             self.profile.default_action,
             SeccompAction::Allow | SeccompAction::Log | SeccompAction::Trace
         );
-        let numbers = self.uses.iter().filter_map(|used| abi.number(used.call));
+        let numbers = self.uses.iter().flat_map(|used| {
+            // Naming a call names the one that x86 has it behind.
+            let behind = multiplexed(used.name).filter(|_| abi == Abi::X86);
+            abi.number(used.call).into_iter().chain(behind.map(|through| through.number))
+        });
         let numbers = numbers.filter(|number| *number < FIRST_PRIVATE || abi == Abi::X32);
         numbers.max().filter(|newest| *newest > 0 && !lets_pass)
     }
