@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use libcontainer::{Console, Container, CreateOptions, ExitStatus, InitProcess, Signal};
+use libcontainer::{Console, Container, ContainerProcess, CreateOptions, ExitStatus, Signal};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Known, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
@@ -66,7 +66,7 @@ fn block_signals() -> io::Result<SignalFd> {
 /// Stays until init has ended and all of its output is written.
 fn stay(
     signals: &SignalFd,
-    init: &InitProcess,
+    init: &ContainerProcess,
     mut terminal: Option<Terminal>,
 ) -> anyhow::Result<ExitStatus> {
     let mut ended = None;
@@ -103,7 +103,7 @@ struct Ready {
 /// Sleeps until there is something to do.
 fn wait(
     signals: &SignalFd,
-    init: &InitProcess,
+    init: &ContainerProcess,
     ended: bool,
     terminal: Option<&Terminal>,
 ) -> io::Result<Ready> {
@@ -124,7 +124,12 @@ fn wait(
 }
 
 /// Does what one signal asks for. `true`: it would have ended a process that no longer is.
-fn receive(number: u32, init: &InitProcess, ended: bool, terminal: Option<&mut Terminal>) -> bool {
+fn receive(
+    number: u32,
+    init: &ContainerProcess,
+    ended: bool,
+    terminal: Option<&mut Terminal>,
+) -> bool {
     match (Fate::of(number), terminal) {
         (Fate::Reap, _) => reap_others(init.pid()),
         (Fate::Resize, Some(terminal)) => terminal.resize(),
@@ -167,7 +172,7 @@ fn is(number: u32, known: Known) -> bool {
     i32::try_from(number) == Ok(known as i32)
 }
 
-/// Reaps what the container or a hook has left to us; init is left for [`InitProcess::wait`].
+/// Reaps what the container or a hook has left to us; init is left for [`ContainerProcess::wait`].
 fn reap_others(init: i32) {
     let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     // An error says that there is no child.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Undo};
-use super::{Console, Container, CreateOptions, InitProcess};
+use super::{Console, Container, ContainerProcess, CreateOptions};
 use crate::cgroup;
 use crate::error::Error;
 use crate::host::Facts;
@@ -34,7 +34,7 @@ impl Container {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn create(options: &CreateOptions) -> Result<(Self, InitProcess), Error> {
+    pub fn create(options: &CreateOptions) -> Result<(Self, ContainerProcess), Error> {
         create(options, false, |_| {})
     }
 
@@ -42,7 +42,7 @@ impl Container {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn run(options: &CreateOptions) -> Result<(Self, InitProcess), Error> {
+    pub fn run(options: &CreateOptions) -> Result<(Self, ContainerProcess), Error> {
         create(options, true, |_| {})
     }
 
@@ -54,7 +54,7 @@ impl Container {
     pub fn run_prepared(
         options: &CreateOptions,
         before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
-    ) -> Result<(Self, InitProcess), Error> {
+    ) -> Result<(Self, ContainerProcess), Error> {
         create(options, true, before_execve)
     }
 }
@@ -63,7 +63,7 @@ fn create(
     options: &CreateOptions,
     start_at_once: bool,
     before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
-) -> Result<(Container, InitProcess), Error> {
+) -> Result<(Container, ContainerProcess), Error> {
     let trace = options.trace.as_deref();
     let id = ContainerId::new(&options.id)?;
     let (bundle, facts, plan) = prepare(options, start_at_once)?;
@@ -119,7 +119,7 @@ fn create(
 
 /// Tells the caller of create which process init is.
 fn publish(
-    init: &InitProcess,
+    init: &ContainerProcess,
     options: &CreateOptions,
     handles: &Handles<'_>,
 ) -> Result<(), Error> {

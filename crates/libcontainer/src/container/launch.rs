@@ -11,7 +11,7 @@ use corten_plan::{Frame, Handle, Op, Point};
 
 use super::create::environment;
 use super::kill::KILL_DEADLINE;
-use super::{CreateOptions, InitProcess, hook_state};
+use super::{ContainerProcess, CreateOptions, hook_state};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, InitError, with_causes};
 use crate::plan::{InitPlan, Plan, describe};
@@ -28,7 +28,7 @@ const STEP_DEADLINE: Duration = Duration::from_secs(120);
 
 /// An init that was just started: what belongs to it on this side.
 pub(super) struct Spawned {
-    pub init: InitProcess,
+    pub init: ContainerProcess,
     link: Link,
     /// Device and inode of its image, where it will be asked for.
     image: Option<(u64, u64)>,
@@ -69,7 +69,7 @@ pub(super) fn start(
     })
     .map_err(|error| spawn_error(error, plan))?;
     drop(span);
-    let mut init = InitProcess { pid: child.pid, pidfd: child.pidfd };
+    let mut init = ContainerProcess { pid: child.pid, pidfd: child.pidfd };
     // Ours would keep the socket from ever ending.
     drop(inits_end);
     if plan.spawn.two_stages {
@@ -107,7 +107,7 @@ impl<'a> Launch<'a> {
 
     /// init, as it is recorded.
     pub fn identity(&self) -> Result<Init, Error> {
-        let InitProcess { pid, pidfd } = &self.spawned.init;
+        let ContainerProcess { pid, pidfd } = &self.spawned.init;
         let process = Process::of(*pid, pidfd, self.stat)?;
         Ok(Init { process, image: self.spawned.image })
     }
@@ -229,7 +229,11 @@ impl<'a> Launch<'a> {
 }
 
 /// The first stage has joined and unshared; it makes init, says so, and ends.
-fn second_stage(plan: &Plan, link: &Link, first: InitProcess) -> Result<InitProcess, Error> {
+fn second_stage(
+    plan: &Plan,
+    link: &Link,
+    first: ContainerProcess,
+) -> Result<ContainerProcess, Error> {
     let undo = Undo::new(&first, kill_and_reap);
     let pidfd = loop {
         match link.receive_new("the first stage of container init")? {
@@ -240,7 +244,7 @@ fn second_stage(plan: &Plan, link: &Link, first: InitProcess) -> Result<InitProc
         }
     };
     let pid = pid_of(&pidfd)?;
-    let init = InitProcess { pid, pidfd };
+    let init = ContainerProcess { pid, pidfd };
     let undo_init = Undo::new(&init, kill_and_reap);
     // It exits at once after that frame. ECHILD: the caller's own wait has reaped it.
     match first.wait() {
@@ -366,7 +370,7 @@ fn os(call: &str, source: io::Error) -> Error {
 }
 
 /// Kills and reaps init.
-pub(super) fn kill_and_reap(init: &InitProcess) {
+pub(super) fn kill_and_reap(init: &ContainerProcess) {
     if let Err(error) = crate::sys::wait::send_signal(init.pidfd(), libc::SIGKILL)
         && error != rustix::io::Errno::SRCH
     {

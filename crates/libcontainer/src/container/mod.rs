@@ -88,12 +88,12 @@ struct LiveInit {
 
 /// init, as the child of this process that it is after `create` and `run`.
 #[derive(Debug)]
-pub struct InitProcess {
+pub struct ContainerProcess {
     pid: i32,
     pidfd: OwnedFd,
 }
 
-impl InitProcess {
+impl ContainerProcess {
     /// In this process's pid namespace.
     pub fn pid(&self) -> i32 {
         self.pid

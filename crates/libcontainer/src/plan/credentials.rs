@@ -8,9 +8,9 @@
 use corten_plan::Op;
 use corten_plan::wire::Ids;
 
+use super::Steps;
 use super::types::{Origin, Remark};
-use super::{Inputs, Steps};
-use crate::spec::{LinuxCapabilities, SpecError};
+use crate::spec::{LinuxCapabilities, Process, SpecError};
 
 const POINTER: &str = "/process/capabilities";
 
@@ -131,13 +131,12 @@ pub(super) fn names(mask: u64) -> String {
 /// Who the process is.
 pub(super) fn change(
     steps: &mut Steps,
-    inputs: &Inputs<'_>,
+    process: &Process,
+    last_capability: u32,
     warnings: &mut Vec<Remark>,
 ) -> Result<(), SpecError> {
-    let process = inputs.process;
     let user = &process.user;
-    let last = inputs.facts.last_capability;
-    let masks = Masks::of(process.capabilities.as_ref(), last, warnings)?;
+    let masks = Masks::of(process.capabilities.as_ref(), last_capability, warnings)?;
     let gids: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
     let groups = Ids::new(&gids)
         .map_err(|_| SpecError::new("/process/user/additionalGids", "has too many elements"))?;

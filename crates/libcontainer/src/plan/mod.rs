@@ -12,6 +12,7 @@ mod credentials;
 pub mod describe;
 mod devices;
 mod errno;
+
 mod hints;
 mod hooks;
 mod late;
@@ -20,6 +21,7 @@ mod namespaces;
 mod options;
 pub mod print;
 mod process;
+mod program;
 mod rootfs;
 mod steps;
 mod sysctl;
@@ -40,8 +42,9 @@ pub use self::types::{
 use self::mounts::PlannedMount;
 use self::namespaces::Namespaces;
 use self::process::Environment;
+use self::program::Program;
 use self::steps::{Steps, c_string};
-use self::words::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
+use self::words::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID};
 use crate::error::Error;
 use crate::host::Facts;
 use crate::spec::{Bundle, Hooks, Linux, Process, Root, Spec, SpecError};
@@ -134,7 +137,13 @@ fn order(
     warnings: &mut Vec<Remark>,
 ) -> Result<Steps, SpecError> {
     let Inputs { process, linux, hooks, namespaces, .. } = inputs;
-    let environment = Environment::of(&process.env, inputs.request.listen_fds)?;
+    let program = Program {
+        process,
+        personality: linux.personality.as_ref(),
+        environment: Environment::of(&process.env, inputs.request.listen_fds)?,
+        last_capability: inputs.facts.last_capability,
+        preserved_fds: inputs.request.preserved_fds,
+    };
     let fills_dev = mounts::fills_dev(mounts);
     let mut steps = Steps::new();
 
@@ -148,7 +157,7 @@ fn order(
     // Before anything of the container runs: no signal of the caller's terminal, no TIOCSTI into it, no keys of it.
     steps.always(&Op::Session);
     steps.always(&Op::AllCpus);
-    process::keyring(&mut steps, inputs)?;
+    process::keyring(&mut steps, &inputs.request.id, inputs.request.no_new_keyring)?;
     // Before any cgroup2 is mounted: its root is that of the namespace of the process that mounts it.
     if namespaces.is_new(CLONE_NEWCGROUP) {
         steps.push("/linux/namespaces", &Op::Unshare { flags: CLONE_NEWCGROUP });
@@ -179,29 +188,15 @@ fn order(
     rootfs::jail(&mut steps, inputs);
     // After pivot: the terminal's name and the null device are then those of the container. Before /dev and the root
     // become read-only: /dev/console may have to be made.
-    process::stdio(&mut steps, inputs, fills_dev);
+    process::stdio(&mut steps, process, fills_dev, namespaces.has(CLONE_NEWNS));
     mounts::make_readonly(&mut steps, mounts)?;
     rootfs::make_readonly(&mut steps, inputs.root);
 
-    // All that needs the privileges of the runtime, in namespaces that are complete by now.
+    // In namespaces that are complete by now, and still with the privileges of the runtime.
     set_name(&mut steps, "/hostname", &inputs.spec.hostname, |name| Op::Hostname { name })?;
     set_name(&mut steps, "/domainname", &inputs.spec.domainname, |name| Op::Domainname { name })?;
     sysctl::write(&mut steps, linux)?;
-    process::attributes(&mut steps, inputs)?;
-    // Reads the container's /etc/passwd while any file can be read.
-    if environment.needs_home {
-        steps.push("/process/env", &Op::Home { uid: process.user.uid });
-    }
-    // As root: the user may lack the permission to walk to its own directory. Then, below, the other way round.
-    process::change_directory(&mut steps, process, true)?;
-    // Raising a limit needs CAP_SYS_RESOURCE. So late that init has opened all that it opens.
-    process::rlimits(&mut steps, &process.rlimits);
-
-    // From here on as the user.
-    credentials::change(&mut steps, inputs, warnings)?;
-    process::change_directory(&mut steps, process, false)?;
-    // As the user, whose permissions decide; at create, so that a missing program is an error of create.
-    process::find(&mut steps, process, &environment)?;
+    program.prepare(&mut steps, warnings)?;
 
     // Here the state is saved. Nothing that a start does not need comes after: from here on nobody may be there to read
     // an error.
@@ -209,10 +204,8 @@ fn order(
     if !inputs.request.start_at_once {
         steps.always(&Op::WaitStart);
     }
-    hooks::start_container(&mut steps, hooks, &environment)?;
-    // Immediately before execve (CVE-2024-21626): whatever is open, of whoever, ends here.
-    steps.always(&Op::CloseFds { first: inputs.request.preserved_fds.saturating_add(3) });
-    process::execute(&mut steps, process, &environment)?;
+    hooks::start_container(&mut steps, hooks, &program.environment)?;
+    program.execute(&mut steps)?;
     Ok(steps)
 }
 

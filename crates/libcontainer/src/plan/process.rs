@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 
 use corten_plan::Op;
 
-use super::Inputs;
 use super::steps::{Steps, c_string, c_strings, list};
 use super::types::Origin;
-use super::words::{CLONE_NEWNS, RLIMITS};
+use super::words::RLIMITS;
 use crate::spec::{
-    IoPriorityClass, PersonalityDomain, PosixRlimit, Process, RlimitType, Scheduler, SchedulerFlag,
-    SchedulerPolicy, SpecError,
+    IoPriorityClass, LinuxPersonality, PersonalityDomain, PosixRlimit, Process, RlimitType,
+    Scheduler, SchedulerFlag, SchedulerPolicy, SpecError,
 };
 
 const ARGS: &str = "/process/args";
@@ -86,11 +85,11 @@ fn name_of(variable: &str) -> &str {
 }
 
 /// A new session keyring, or keys of the caller's session could be used in the container. runc's name.
-pub(super) fn keyring(steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecError> {
-    if inputs.request.no_new_keyring {
+pub(super) fn keyring(steps: &mut Steps, id: &str, no_new_keyring: bool) -> Result<(), SpecError> {
+    if no_new_keyring {
         return Ok(());
     }
-    let name = c_string(&Origin::Always, format!("_ses.{}", inputs.request.id))?;
+    let name = c_string(&Origin::Always, format!("_ses.{id}"))?;
     steps.always(&Op::Keyring { name: &name });
     Ok(())
 }
@@ -117,26 +116,29 @@ pub(super) fn change_directory(
 }
 
 /// The terminal; or, without one, the stdio of the caller, made fit for the user.
-pub(super) fn stdio(steps: &mut Steps, inputs: &Inputs<'_>, fills_dev: bool) {
-    let process = inputs.process;
+///
+/// `null`: the container has a null device of ours; `console`: it has a mount namespace, so that /dev/console can be mounted.
+pub(super) fn stdio(steps: &mut Steps, process: &Process, null: bool, console: bool) {
     let uid = process.user.uid;
     if !process.terminal {
-        steps.always(&Op::Stdio { uid, null: fills_dev });
+        steps.always(&Op::Stdio { uid, null });
         return;
     }
     let (height, width) =
         process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
-    let console = inputs.namespaces.has(CLONE_NEWNS);
     steps.push("/process/terminal", &Op::Terminal { height, width, uid, console });
 }
 
 /// What needs the runtime's privileges and is inherited by the program.
-pub(super) fn attributes(steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecError> {
-    let process = inputs.process;
+pub(super) fn attributes(
+    steps: &mut Steps,
+    process: &Process,
+    personality: Option<&LinuxPersonality>,
+) -> Result<(), SpecError> {
     let mask = process.user.umask.unwrap_or(DEFAULT_UMASK);
     let origin = process.user.umask.map_or(Origin::Always, |_| "/process/user/umask".into());
     steps.push(origin, &Op::Umask { mask });
-    if let Some(personality) = &inputs.linux.personality {
+    if let Some(personality) = personality {
         let persona = match personality.domain {
             PersonalityDomain::Linux => 0x0000,
             PersonalityDomain::Linux32 => 0x0008,

@@ -1,0 +1,53 @@
+//! The end of every plan: a process in the container's namespaces becomes the user's program. One path for init and for
+//! exec, so that neither gets what the other does not.
+//!
+//! Runs in: any process.
+
+use corten_plan::Op;
+
+use super::process::Environment;
+use super::steps::Steps;
+use super::types::Remark;
+use super::{credentials, process};
+use crate::spec::{LinuxPersonality, Process, SpecError};
+
+/// The program, and what holds for it.
+pub(super) struct Program<'a> {
+    pub process: &'a Process,
+    pub personality: Option<&'a LinuxPersonality>,
+    pub environment: Environment<'a>,
+    /// The last capability that the kernel knows.
+    pub last_capability: u32,
+    /// How many fds from 3 on it keeps.
+    pub preserved_fds: u32,
+}
+
+impl Program<'_> {
+    /// All that can fail for a reason that the user can mend: after this the runtime is told that the process is ready.
+    pub fn prepare(&self, steps: &mut Steps, warnings: &mut Vec<Remark>) -> Result<(), SpecError> {
+        let process = self.process;
+        // All that needs the privileges of the runtime, in namespaces that are complete by now.
+        process::attributes(steps, process, self.personality)?;
+        // Reads the container's /etc/passwd while any file can be read.
+        if self.environment.needs_home {
+            steps.push("/process/env", &Op::Home { uid: process.user.uid });
+        }
+        // As root: the user may lack the permission to walk to its own directory. Then, below, the other way round.
+        process::change_directory(steps, process, true)?;
+        // Raising a limit needs CAP_SYS_RESOURCE. So late that init has opened all that it opens.
+        process::rlimits(steps, &process.rlimits);
+
+        // From here on as the user.
+        credentials::change(steps, process, self.last_capability, warnings)?;
+        process::change_directory(steps, process, false)?;
+        // As the user, whose permissions decide; at create, so that a missing program is an error of create.
+        process::find(steps, process, &self.environment)
+    }
+
+    /// What nothing comes after.
+    pub fn execute(&self, steps: &mut Steps) -> Result<(), SpecError> {
+        // Immediately before execve (CVE-2024-21626): whatever is open, of whoever, ends here.
+        steps.always(&Op::CloseFds { first: self.preserved_fds.saturating_add(3) });
+        process::execute(steps, self.process, &self.environment)
+    }
+}
