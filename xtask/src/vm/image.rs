@@ -22,6 +22,8 @@ const COMMAND: &str = "/vm/command";
 /// What init loads at once, and for --share; modules they depend on are found by themselves.
 const BOOT: &[&str] = &["virtio_pci", "virtio_console"];
 const SHARE: &[&str] = &["virtiofs"];
+/// For --systemd.
+const DISK: &[&str] = &["virtio_blk", "ext4"];
 /// What tests may need; init loads them too, so that nothing in the VM depends on modprobe.
 const TESTS: &[&str] = &["overlay", "dummy", "veth", "tun", "loop"];
 
@@ -73,7 +75,7 @@ fn add_busybox<W: Write>(archive: &mut Archive<W>) -> Result<()> {
 
 /// Puts each module after those that it depends on, in numbered files: init loads them in the order of their names.
 fn add_modules<W: Write>(archive: &mut Archive<W>, kernel: &Kernel) -> Result<()> {
-    for (stage, names) in [("boot", BOOT), ("share", SHARE), ("tests", TESTS)] {
+    for (stage, names) in [("boot", BOOT), ("disk", DISK), ("share", SHARE), ("tests", TESTS)] {
         let mut loaded = Vec::new();
         for name in names {
             add_module(archive, kernel, stage, name, &mut loaded)?;
@@ -101,16 +103,18 @@ fn add_module<W: Write>(
     Ok(archive.file(Path::new(&path), 0o644, &bytes)?)
 }
 
-/// Writes the base, then an archive with the run's files and its script: the kernel unpacks one after the other.
-pub fn with_extra(base: &Path, to: &Path, extra: &Extra, script: &str) -> Result<()> {
+/// Writes the base, then an archive with the run's files and its script, all of them below `place`: the kernel unpacks one
+/// after the other.
+pub fn with_extra(base: &Path, to: &Path, place: &str, extra: &Extra, script: &str) -> Result<()> {
+    let below = |path: &Path| Path::new(place).join(path.strip_prefix("/").unwrap_or(path));
     fs::copy(base, to)?;
     let file = OpenOptions::new().append(true).open(to)?;
     let mut archive = Archive::new(BufWriter::new(file));
     for (from, path) in extra {
         let content = fs::read(from).with_context(|| format!("{}", from.display()))?;
-        archive.file(path, fs::metadata(from)?.permissions().mode() & 0o777, &content)?;
+        archive.file(&below(path), fs::metadata(from)?.permissions().mode() & 0o777, &content)?;
     }
-    archive.file(Path::new(COMMAND), 0o755, script.as_bytes())?;
+    archive.file(&below(Path::new(COMMAND)), 0o755, script.as_bytes())?;
     archive.finish()?.flush()?;
     Ok(())
 }

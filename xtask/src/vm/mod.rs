@@ -1,11 +1,13 @@
 //! `cargo xtask vm`: the project's own VM, for what a host cannot show.
 //!
 //! A Debian kernel, an initramfs of busybox and our static programs, QEMU without KVM: two seconds to the command, five
-//! in all. docs/vm.md has the measurements and the reasons.
+//! in all. With `--systemd` the initramfs goes on into a Debian with systemd on a disk. docs/vm.md has the measurements
+//! and the reasons.
 //!
 //! Runs in: any process.
 
 mod cpio;
+mod disk;
 mod image;
 mod kernel;
 mod qemu;
@@ -29,12 +31,18 @@ const FAILED: u8 = 125;
 /// Arguments of `cargo xtask vm`.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// No init system: straight into the command (the only kind so far).
-    #[arg(long, required = true)]
+    /// No init system: straight into the command.
+    #[arg(long, required_unless_present = "systemd")]
     pub minimal: bool,
+    /// A full boot of a Debian (trixie) with systemd and D-Bus; the command is a service of it.
+    #[arg(long, conflicts_with = "minimal")]
+    pub systemd: bool,
+    /// With --systemd: more of Debian's packages in the image; each list is an image of its own.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "systemd")]
+    pub packages: Vec<String>,
     /// Debian's kernel package, of another suite as PACKAGE/SUITE (`linux-image-cloud-amd64/sid`).
-    #[arg(long, value_name = "PACKAGE[/SUITE]", default_value = kernel::DEFAULT)]
-    pub kernel: String,
+    #[arg(long, value_name = "PACKAGE[/SUITE]")]
+    pub kernel: Option<String>,
     /// Seconds until the VM is ended with exit code 124.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout: u64,
@@ -69,7 +77,9 @@ impl Arguments {
     pub fn new(kernel: &str, script: String) -> Self {
         Self {
             minimal: true,
-            kernel: kernel.to_owned(),
+            systemd: false,
+            packages: Vec::new(),
+            kernel: Some(kernel.to_owned()),
             timeout: 600,
             share: None,
             add: Vec::new(),
@@ -111,11 +121,15 @@ pub fn corten_at(built: PathBuf) -> Extra {
 pub fn run(arguments: &Arguments, extra: Extra) -> Result<u8> {
     let begin = Instant::now();
     let qemu = machine::ensure("qemu-system-x86_64", "qemu-system-x86")?;
-    let kernel = kernel::get(&arguments.kernel)?;
+    let default = if arguments.systemd { disk::KERNEL } else { kernel::DEFAULT };
+    let kernel = kernel::get(arguments.kernel.as_deref().unwrap_or(default))?;
     let base = image::base(&kernel)?;
+    let disk = arguments.systemd.then(|| disk::image(&kernel, &arguments.packages)).transpose()?;
     let work = tempfile::Builder::new().prefix("corten-vm-").tempdir()?;
     let initramfs = work.path().join("initramfs");
-    image::with_extra(&base, &initramfs, &added(arguments, extra)?, &script(&arguments.command)?)?;
+    let extra = added(arguments, extra)?;
+    let place = if arguments.systemd { disk::PLACE } else { "/" };
+    image::with_extra(&base, &initramfs, place, &extra, &script(&arguments.command)?)?;
     if arguments.verbose {
         eprintln!("vm: image ready after {:.2} s", begin.elapsed().as_secs_f64());
     }
@@ -123,6 +137,7 @@ pub fn run(arguments: &Arguments, extra: Extra) -> Result<u8> {
         qemu,
         kernel: kernel.image,
         initramfs,
+        disk,
         share: arguments.share.clone(),
         memory: arguments.memory,
         processors: arguments.processors,
@@ -156,7 +171,10 @@ fn report(arguments: &Arguments, ended: &qemu::Ended, begin: Instant) -> Result<
 
 fn added(arguments: &Arguments, mut extra: Extra) -> Result<Extra> {
     for program in &arguments.add {
-        extra.extend(image::with_libraries(program)?);
+        let files = image::with_libraries(program)?;
+        // Debian on the disk has libraries of its own, newer than this machine's.
+        let count = if arguments.systemd { 1 } else { files.len() };
+        extra.extend(files.into_iter().take(count));
     }
     Ok(extra)
 }

@@ -17,6 +17,8 @@ use crate::machine::{self, stdout_of};
 /// `quiet` and what else makes an emulated kernel boot fast; a panic ends QEMU (`-no-reboot`).
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr audit=0 tsc=reliable \
                                 random.trust_cpu=on";
+/// No colours and no status lines on an emulated serial line; the kernel counts pressure, as Debian's would not.
+const SYSTEMD_ARGUMENTS: &str = "vm.systemd systemd.show_status=0 systemd.log_color=0 psi=1";
 /// The numbers of init.sh: stdout, stderr, result.
 const PORTS: [&str; 3] = ["stdout", "stderr", "result"];
 
@@ -26,6 +28,8 @@ pub struct Machine {
     pub qemu: PathBuf,
     pub kernel: PathBuf,
     pub initramfs: PathBuf,
+    /// What init goes on into; what is written there is gone afterwards.
+    pub disk: Option<PathBuf>,
     pub share: Option<PathBuf>,
     pub memory: u32,
     pub processors: u32,
@@ -107,7 +111,8 @@ impl Machine {
         let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory);
         let console = format!("file,id=console,path={}", self.directory.join("console").display());
         let share = if self.share.is_some() { "vm.share" } else { "" };
-        let append = format!("{KERNEL_ARGUMENTS} {share} {}", self.append);
+        let systemd = if self.disk.is_some() { SYSTEMD_ARGUMENTS } else { "" };
+        let append = format!("{KERNEL_ARGUMENTS} {systemd} {share} {}", self.append);
         let fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
         let mut words: Vec<String> = fixed.map(str::to_owned).to_vec();
         let mut add = |flag: &str, value: &str| words.extend([flag.to_owned(), value.to_owned()]);
@@ -129,6 +134,12 @@ impl Machine {
         for (number, port) in PORTS.iter().enumerate() {
             add("-chardev", &format!("socket,id={port},path={}", self.socket(port).display()));
             add("-device", &format!("virtserialport,chardev={port},nr={}", number + 1));
+        }
+        if let Some(disk) = &self.disk {
+            let file = format!("file={},if=none,id=disk,format=raw", disk.display());
+            add("-drive", &format!("{file},snapshot=on,cache=unsafe,aio=threads"));
+            add("-device", "virtio-blk-pci,drive=disk");
+            add("-device", "virtio-rng-pci");
         }
         if self.share.is_some() {
             add("-chardev", &format!("socket,id=share,path={}", self.socket("share").display()));
