@@ -143,15 +143,17 @@ fn skipped(
         .collect()
 }
 
-/// Says what was skipped and why; writes to the file `CORTEN_SKIPPED` what another machine could run.
+/// Says what was skipped and why; appends to the file `CORTEN_SKIPPED` what another machine could run.
 fn report(skipped: &[(&str, Unmet)]) {
     let line = |(name, unmet): &(&str, Unmet)| format!("{name}: {unmet}");
     skipped.iter().for_each(|skip| say(&format!("SKIPPED {}", line(skip))));
     let elsewhere = skipped.iter().filter(|(_, unmet)| !unmet.is_about_the_runtime());
-    let Some(file) = std::env::var_os("CORTEN_SKIPPED") else { return };
-    if let Err(error) = std::fs::write(&file, elsewhere.map(|s| line(s) + "\n").collect::<String>())
-    {
-        say(&format!("{}: {error}", file.display()));
+    let Some(path) = std::env::var_os("CORTEN_SKIPPED") else { return };
+    let lines: String = elsewhere.map(|skip| line(skip) + "\n").collect();
+    // Appended: more than one program of tests may have something to say.
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(lines.as_bytes())) {
+        say(&format!("{}: {error}", path.display()));
     }
 }
 

@@ -6,17 +6,18 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bundle::{self, Bundle, add};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{NotOn, Root};
 use crate::inside::{bind, nothing_left, refusal, sh, tmpfs};
+use crate::outside::{Outside, with_link};
 use crate::runtime::{Outcome, Runtime};
 
 const FOLLOWS_DEV: &str = "1.8 fills what /dev points to on the host (CVE-2026-47766)";
@@ -62,73 +63,6 @@ table! {
     passwd_that_is_a_fifo_does_not_hang: [Root, NotOn("runc", OPENS_FIFOS), NotOn("crun", OPENS_FIFOS)],
     passwd_does_not_rename_ids: [Root],
     program_that_is_its_own_interpreter_does_not_run_the_runtime: [Root],
-}
-
-/// A directory of the host that no container of the test may change.
-struct Outside {
-    path: PathBuf,
-}
-
-impl Outside {
-    fn new(runtime: &Runtime) -> std::io::Result<Self> {
-        let path = runtime.directory().join("outside");
-        fs::create_dir(&path)?;
-        fs::write(path.join("file"), "of the host")?;
-        fs::set_permissions(path.join("file"), fs::Permissions::from_mode(0o600))?;
-        symlink("nowhere", path.join("ptmx"))?;
-        Ok(Self { path })
-    }
-
-    /// As many `..` as reach the host's root from anywhere, then this directory.
-    fn by_dotdot(&self) -> PathBuf {
-        Path::new(&"../".repeat(40)).join(self.path.strip_prefix("/").unwrap_or(&self.path))
-    }
-
-    fn check(&self) -> TestResult {
-        let mut names: Vec<_> = fs::read_dir(&self.path)?
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort_unstable();
-        ensure_eq!(names, ["file", "ptmx"]);
-        ensure_eq!(fs::read_to_string(self.path.join("file"))?, "of the host");
-        ensure_eq!(fs::metadata(self.path.join("file"))?.permissions().mode() & 0o7777, 0o600);
-        ensure_eq!(fs::read_link(self.path.join("ptmx"))?, Path::new("nowhere"));
-        Ok(())
-    }
-
-    /// Runs the bundle once with the symlink at `link` absolute, once as `..`; it must not have changed anything here.
-    fn attack(
-        &self,
-        runtime: &Runtime,
-        make: impl Fn(&Path) -> Result<Bundle, Failed>,
-    ) -> Result<Vec<Outcome>, Failed> {
-        let mut outcomes = Vec::new();
-        for target in [self.path.clone(), self.by_dotdot()] {
-            let bundle = make(&target)?;
-            outcomes.push(runtime.run(&bundle)?);
-            self.check()?;
-            nothing_left(runtime)?;
-        }
-        Ok(outcomes)
-    }
-}
-
-/// A bundle whose image has `link` as a symlink to `target`; what is there is removed.
-fn with_link(
-    runtime: &Runtime,
-    arguments: &[&str],
-    (link, target): (&str, &Path),
-    change: impl FnOnce(&mut Value),
-) -> Result<Bundle, Failed> {
-    let bundle = runtime.bundle_with(arguments, change)?;
-    let link = bundle.in_rootfs(link);
-    if link.is_dir() {
-        fs::remove_dir(&link)?;
-    }
-    fs::remove_file(&link).ok();
-    symlink(target, link)?;
-    Ok(bundle)
 }
 
 fn target_with_dotdot_stays_inside(runtime: &Runtime) -> TestResult {

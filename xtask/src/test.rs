@@ -48,11 +48,13 @@ enum Verdict {
 pub fn run(arguments: &Arguments) -> Result<()> {
     machine::busybox()?;
     let skips = tempfile::NamedTempFile::new()?;
-    let on_host =
-        stage("unit, plan, library and integration tests", || on_host(arguments, skips.path()));
+    let on_host = stage("unit, plan, library, integration tests and attacks", || {
+        on_host(arguments, skips.path())
+    });
     let skipped = fs::read_to_string(skips.path())?;
     let budgets = stage("budgets, on the release build", budgets);
-    let in_vm = stage("integration tests that need the VM", || in_vm(arguments, &skipped));
+    let in_vm =
+        stage("integration tests and attacks that need the VM", || in_vm(arguments, &skipped));
     summary(&[on_host, budgets, in_vm], &skipped)
 }
 
@@ -124,12 +126,16 @@ fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
     } else {
         format!("CORTEN_ONLY={} ", names.join(","))
     };
-    let program = integration_program()?;
+    let programs = PROGRAMS.iter().map(|name| test_program(name)).collect::<Result<Vec<_>>>()?;
     let filter = arguments.filter.as_deref().map(machine::quoted).unwrap_or_default();
-    let command = format!("{only}exec {} --test-threads 2 {filter}", program.display());
+    let call = |program: &PathBuf| {
+        format!("{only}{} --test-threads 2 {filter} || failed=1", program.display())
+    };
+    let calls: Vec<_> = programs.iter().map(call).collect();
+    let command = format!("failed=0; {}; exit $failed", calls.join("; "));
     let vm = vm::Arguments { timeout: 1500, ..vm::Arguments::new(&arguments.kernel, command) };
     let mut extra = vm::corten_at(machine::build(Profile::Debug, &[])?);
-    extra.push((program.clone(), program));
+    extra.extend(programs.into_iter().map(|program| (program.clone(), program)));
     extra.extend(vm::tree(&machine::workspace()?.join("tests"))?);
     match vm::run(&vm, extra)? {
         0 => Ok(Verdict::Passed),
@@ -137,13 +143,16 @@ fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
     }
 }
 
+/// The tests of `corten` that run on a harness of their own, in the VM too.
+const PROGRAMS: [&str; 2] = ["integration", "attacks"];
+
 /// The built test program: cargo names it in its messages.
-fn integration_program() -> Result<PathBuf> {
-    let arguments = ["test", "--quiet", "--package", "corten", "--test", "integration", "--no-run"];
+fn test_program(name: &str) -> Result<PathBuf> {
+    let arguments = ["test", "--quiet", "--package", "corten", "--test", name, "--no-run"];
     let messages = stdout_of(cargo(arguments).arg("--message-format=json"))?;
     let messages =
         messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let built = messages.filter(|message| message["target"]["name"] == "integration");
+    let built = messages.filter(|message| message["target"]["name"] == name);
     let program =
         built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
     program.context("cargo named no test program")

@@ -1,0 +1,51 @@
+//! The attacks of the field, on the built binary, as root: one test for each class (`docs/security.md` has the list).
+//!
+//! `cargo test --test attacks [FILTER]`. Every test first runs its attack on an operation without guard, where it must
+//! succeed: a control that does not fails the test, for then the attack proves nothing. Then it attacks the runtime, for a
+//! bounded time. The last line is `N attacks, M succeeded`. Harness and variables are those of `tests/integration`.
+//!
+//! A new file: one `mod` line and one line in `tests()` below.
+//!
+//! Runs in: any process.
+
+#[path = "../integration"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "a vocabulary for two programs: not every word is in use in each"
+)]
+mod shared {
+    pub mod bundle;
+    pub mod harness;
+    pub mod host;
+    pub mod inside;
+    pub mod leaks;
+    pub mod outside;
+    pub mod runtime;
+}
+// The harness's files know each other by these names.
+use shared::{bundle, harness, host, inside, leaks, outside, runtime};
+
+mod attack;
+mod descriptors;
+mod images;
+mod masks;
+mod races;
+
+use std::process::ExitCode;
+
+use harness::Test;
+
+fn tests() -> Vec<Test> {
+    [images::tests(), descriptors::tests(), masks::tests(), races::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn main() -> ExitCode {
+    let code = harness::run(tests());
+    attack::say_how_many();
+    code
+}
