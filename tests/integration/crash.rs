@@ -210,8 +210,8 @@ fn create_killed_in_a_hook_is_cleaned_up(runtime: &Runtime) -> TestResult {
         let reached = runtime.directory().join(kind);
         let (mut bundle, path) = bundle_of(runtime)?;
         bundle.edit(|config| {
-            // One process: what it has started is not the runtime's child.
-            let script = format!("touch {}; exec sleep 888", reached.display());
+            // The kernel kills the hook with the runtime, but not what it has started.
+            let script = format!("sleep 888 & touch {}; sleep 887; true", reached.display());
             add(
                 config,
                 &format!("/hooks/{kind}"),

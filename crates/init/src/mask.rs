@@ -45,8 +45,15 @@ impl Masks {
 ///
 /// # Errors
 /// See [`Stage`]; never ENOENT of the path.
-pub fn cover(init: &mut Init, path: &CStr) -> Done {
+pub fn cover(init: &mut Init, path: &CStr, file: bool) -> Done {
     let Some(target) = find(init, path)? else { return Ok(()) };
+    // A file cannot be attached to a directory: where it was taken for one, nothing has happened.
+    if file {
+        match cover_file(&mut init.masks, target.get()) {
+            Err(Failed { stage: Stage::Attach, .. }) => {}
+            covered => return covered,
+        }
+    }
     // This says what it is, and is the first half of a mount there.
     match init.change_directory(target.get()) {
         Ok(()) => cover_directory(&mut init.masks, target.get(), true),

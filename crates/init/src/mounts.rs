@@ -16,8 +16,9 @@ use crate::report::{At, Detail, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR__ATIME, MOUNT_ATTR_RDONLY, MS_REC,
-    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS,
-    RESOLVE_NO_XDEV, S_IFDIR, STATX_ATTR_MOUNT_ROOT, TMPFS_MAGIC,
+    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, S_IFDIR, STATX_ATTR_MOUNT_ROOT,
+    TMPFS_MAGIC,
 };
 use crate::sys::{Errno, Fd, FdRef, close_dropped, fs, mount};
 use crate::target::{self, Leaf, Target};
@@ -26,6 +27,22 @@ use crate::target::{self, Leaf, Target};
 const SOURCE_ITEM: u16 = u16::MAX;
 /// The longest key that fsconfig takes, and a NUL.
 const KEY_LENGTH: usize = 256;
+
+/// The mount that was made last: it is likely that the next one goes into it.
+#[derive(Debug)]
+pub struct LastMount {
+    path: &'static CStr,
+    /// Its root, where that is not in a procfs.
+    root: Option<Fd>,
+}
+
+impl LastMount {
+    /// What `path` is called below it.
+    fn below(&self, path: &'static CStr) -> Option<&'static CStr> {
+        let rest = path.to_bytes_with_nul().strip_prefix(self.path.to_bytes())?;
+        CStr::from_bytes_with_nul(rest.strip_prefix(b"/")?).ok()
+    }
+}
 
 /// What all mounts have.
 #[derive(Debug)]
@@ -132,6 +149,8 @@ pub fn file_system(
     mount::move_mount(mounted.get(), target.get()).at(Stage::Attach)?;
     if flags & (COPY_UP | KEPT) == KEPT && new.fallback.is_none() && new.fstype == c"tmpfs" {
         init.kept = Kept::new(path, mounted);
+    } else if new.fallback.is_none() && new.fstype != c"proc" {
+        init.last_mount = Some(LastMount { path, root: Some(mounted) });
     }
     Ok(())
 }
@@ -310,7 +329,7 @@ fn open_target(
     leaf: Leaf,
     flags: u32,
 ) -> Result<Target, Failed> {
-    let last = init.last_mount.replace(path);
+    let last = init.last_mount.replace(LastMount { path, root: None });
     let name = init.kept.as_ref().and_then(|kept| kept.name(path));
     if let (Some(kept), Some(name)) = (&init.kept, name)
         && let Some(made) = kept.make(name, leaf)?
@@ -319,9 +338,19 @@ fn open_target(
     }
     let resolve = if flags & mount_flags::NO_SYMLINKS == 0 { 0 } else { RESOLVE_NO_SYMLINKS };
     let may_cover = flags & mount_flags::MAY_COVER_PROC != 0;
-    // A mount over a part of procfs would make what the kernel says a lie (CVE-2019-16884). What lies on the mount of the
-    // root itself is in none: one call says both where it is and that. It would fail below the last mount.
-    if !may_cover && !last.is_some_and(|last| target::is_below(path, last)) {
+    // A mount over a part of procfs would make what the kernel says a lie (CVE-2019-16884). What lies on a mount that is
+    // known to be none, and on no mount in it, is in none: one call says both where it is and that.
+    let last = last.as_ref().and_then(|last| Some((last, last.below(path)?)));
+    if let Some((LastMount { root: Some(root), .. }, rest)) = last {
+        let resolve =
+            RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+        let open = || fs::openat2(root.get(), rest, leaf.flags(), 0, resolve);
+        if let Ok(fd) = target::retry(open) {
+            return Ok(Target { fd, made: false });
+        }
+    }
+    // The other such mount is that of the root itself.
+    if !may_cover && last.is_none() {
         match target::open(init.root()?, path, leaf.flags(), resolve | RESOLVE_NO_XDEV) {
             Err(Errno::EXDEV | Errno::ENOENT) => {}
             opened => {
@@ -329,9 +358,12 @@ fn open_target(
             }
         }
     }
-    let Target { fd, made } = target::open_or_make(init.root()?, path, leaf, resolve)?;
-    // In a procfs nothing can be made.
-    let kind = if may_cover || made { None } else { Some(file_system_of(fd.get())?) };
+    let target = target::open_or_make(init.root()?, path, leaf, resolve)?;
+    // What was just made is in no procfs, and has nothing in it.
+    if target.made {
+        return Ok(target);
+    }
+    let kind = if may_cover { None } else { Some(file_system_of(target.fd.get())?) };
     if kind == Some(PROC_SUPER_MAGIC) {
         return Err(Failed::new(Stage::Verify, Errno::EPERM));
     }
@@ -339,7 +371,7 @@ fn open_target(
     if name.is_none() && matches!(kind, None | Some(TMPFS_MAGIC)) {
         init.kept = None;
     }
-    Ok(Target { fd, made })
+    Ok(target)
 }
 
 fn file_system_of(file: FdRef<'_>) -> Result<u64, Failed> {

@@ -76,8 +76,13 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
     };
     // Not at Mounted: with us wait only hooks of the host, and what is open is needed again.
     if point == Point::Ready {
-        (init.procfs, init.root, init.kept) = (None, None, None);
+        (init.procfs, init.root) = (None, None);
         init.parent.forget();
+    }
+    // While we wait for `start` or hooks, others may look at us: nothing unneeded is open, no procfs without masks, no mount
+    // of the host. Where nothing more is waited for, execve closes all of it as soon. Not later: a filter may be in force.
+    if point == Point::Ready && init.will_wait {
+        sys::close_dropped();
     }
     // Before the report: the runtime may end as soon as it has let us go. Until then the end of the socket tells us.
     if point == Point::Ready && init.dies_with_runtime {
@@ -111,8 +116,6 @@ fn receive_go(init: &mut Init) -> Done {
 /// # Errors
 /// Those of write(2).
 pub fn wait_start(init: &Init) -> Done {
-    // While we wait, others may look at us: nothing unneeded is open, no procfs without masks, no mount of the host.
-    sys::close_dropped();
     let fifo = init.handles.get(Handle::START_FIFO)?;
     let count = fs::write(fifo, &STARTED).at(Stage::Wait)?;
     report::to_fifo(fifo);

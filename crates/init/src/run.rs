@@ -10,7 +10,7 @@ use corten_plan::{Handle, Op, PlanReader, Stage};
 use crate::handles::Handles;
 use crate::kept::Kept;
 use crate::mask::Masks;
-use crate::mounts::{Attributes, Bind, Data, NewFs};
+use crate::mounts::{Attributes, Bind, Data, LastMount, NewFs};
 use crate::report::{self, At, Detail, Done, Failed};
 use crate::sys::abi::SchedAttr;
 use crate::sys::{self, Errno, Fd, FdRef, memory, process};
@@ -34,8 +34,8 @@ pub struct Init {
     pub parent: Parent,
     /// The directory that is filled by us.
     pub kept: Option<Kept>,
-    /// The target of the last mount.
-    pub last_mount: Option<&'static CStr>,
+    /// The last mount.
+    pub last_mount: Option<LastMount>,
     /// What masked paths are covered with.
     pub masks: Masks,
     /// The private procfs of [`Op::Sysctl`].
@@ -54,6 +54,8 @@ pub struct Init {
     pub is_at_root: bool,
     /// Where an [`Op::Cwd`] with `retry` has gone to.
     pub cwd: Option<&'static CStr>,
+    /// Somebody may take a long look at us before execve: we wait for `start`, or for hooks.
+    pub will_wait: bool,
     /// [`FLAG_EXPECT_PID1`] is to be checked after [`Op::Fork`].
     pub expects_pid1: bool,
 }
@@ -77,6 +79,7 @@ impl Init {
             dies_with_runtime: false,
             is_at_root: false,
             cwd: None,
+            will_wait: false,
             expects_pid1: false,
         }
     }
@@ -120,7 +123,9 @@ impl Init {
         }
         match op {
             // Hooks may do anything to it; nodes made under another umask would have other modes.
-            Op::Hook { .. } | Op::Sync { .. } | Op::Umask { .. } => self.kept = None,
+            Op::Hook { .. } | Op::Sync { .. } | Op::Umask { .. } => {
+                (self.kept, self.last_mount) = (None, None);
+            }
             Op::MountFs { .. } | Op::MountData { .. } | Op::MountBind { .. } => {
                 self.kept.iter_mut().for_each(Kept::replaced);
             }
@@ -168,6 +173,7 @@ fn begin(init: &mut Init, plan: PlanReader<'static>, expects_pid1: bool) -> Done
     for record in plan {
         let (_, op) = record.map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
         has_fork |= matches!(op, Op::Fork { .. });
+        init.will_wait |= matches!(op, Op::WaitStart | Op::Hook { .. });
     }
     init.expects_pid1 = expects_pid1;
     if !has_fork {
@@ -260,7 +266,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
             device::make(init, path, &device::Node { mode, major, minor, uid, gid })
         }
         Op::Symlink { path, target, replace } => device::link(init, path, target, replace),
-        Op::MaskPath { path } => mask::cover(init, path),
+        Op::MaskPath { path, file } => mask::cover(init, path, file),
         Op::ReadonlyPath { path, alone } => mask::read_only(init, path, alone),
         Op::Hook { path, args, env, cwd, timeout_ms } => {
             hooks::run(init, &hooks::Hook { path, args, env, cwd, timeout_ms })

@@ -142,11 +142,6 @@ fn make(root: FdRef<'_>, path: &CStr, leaf: Leaf, resolve: u64) -> Result<Target
     Err(Failed::new(Stage::Target, Errno::ELOOP))
 }
 
-/// Whether `path` lies below `above`, by their words.
-pub fn is_below(path: &CStr, above: &CStr) -> bool {
-    path.to_bytes().strip_prefix(above.to_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
-}
-
 /// Makes what is missing of `wanted`; `None`: `wanted` has been changed to where a link leads, and is to be tried.
 fn make_once(
     root: FdRef<'_>,

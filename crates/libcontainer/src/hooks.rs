@@ -25,6 +25,7 @@ use rustix::process::Pid;
 use crate::error::{Error, HookError};
 use crate::signal::Signal;
 use crate::spec;
+use crate::state::StateDir;
 use crate::sys::program::{self, Program, ProgramError};
 use crate::sys::spawn::Child;
 use crate::sys::wait::ExitStatus;
@@ -37,23 +38,38 @@ const OUTPUT_LEFT: usize = 1 << 20;
 /// How long a killed hook may take to be gone; longer only in uninterruptible sleep.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Runs `hook` to its end. `state` is what it reads on stdin; `environment` is its environment when it has none of its
-/// own, `cwd` its working directory; it is not let to outlive `init`, a pidfd, when that is given.
+/// What the hooks that run at one moment have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    /// What each reads on stdin.
+    pub state: &'a [u8],
+    /// The environment of one that has none of its own.
+    pub environment: &'a [OsString],
+    /// The working directory.
+    pub cwd: &'a Path,
+    /// A pidfd of the process that none of them may outlive.
+    pub init: Option<BorrowedFd<'a>>,
+    /// Where it is recorded which one runs.
+    pub dir: Option<&'a StateDir>,
+}
+
+/// Runs `hook` to its end.
 ///
 /// # Errors
-/// [`Error::Hook`]: it cannot be started, did not exit with 0, ran past its timeout, or `init` has ended.
-pub fn run(
+/// [`Error::Hook`]: it cannot be started, did not exit with 0, ran past its timeout, or init has ended; [`Error::State`].
+pub(crate) fn run(
     kind: &'static str,
     index: usize,
     hook: &spec::Hook,
-    state: &[u8],
-    environment: &[OsString],
-    cwd: &Path,
-    init: Option<BorrowedFd<'_>>,
+    scene: &Scene<'_>,
 ) -> Result<(), Error> {
-    let result = start(hook, state, environment, cwd)
+    let record = scene.dir.map(|dir| dir.record_hook(kind)).transpose()?.flatten();
+    let result = start(hook, scene, record.as_ref().map(AsFd::as_fd))
         .map_err(HookError::Start)
-        .and_then(|(running, state)| running.finish(state, hook.timeout, init));
+        .and_then(|(running, state)| running.finish(state, hook.timeout, scene.init));
+    if let (Some(dir), Some(_)) = (scene.dir, record) {
+        dir.forget_hook(kind);
+    }
     result.map_err(|source| Error::Hook { kind, index, path: hook.path.clone().into(), source })
 }
 
@@ -77,17 +93,16 @@ struct Running {
 
 fn start<'a>(
     hook: &spec::Hook,
-    state: &'a [u8],
-    environment: &[OsString],
-    cwd: &Path,
+    scene: &Scene<'a>,
+    announce: Option<BorrowedFd<'_>>,
 ) -> io::Result<(Running, State<'a>)> {
     let path = CString::new(hook.path.as_bytes())?;
     let argv = c_strings(hook.args.iter().map(String::as_bytes))?;
     let environment = match &hook.env {
         Some(own) => c_strings(own.iter().map(String::as_bytes))?,
-        None => c_strings(environment.iter().map(|entry| entry.as_bytes()))?,
+        None => c_strings(scene.environment.iter().map(|entry| entry.as_bytes()))?,
     };
-    let cwd = CString::new(cwd.as_os_str().as_bytes())?;
+    let cwd = CString::new(scene.cwd.as_os_str().as_bytes())?;
     let (stdin, state_end) = pipe()?;
     let (output_end, output) = pipe()?;
     set_nonblocking(&state_end)?;
@@ -103,6 +118,7 @@ fn start<'a>(
         cwd: &cwd,
         stdin: stdin.as_fd(),
         output: output.as_fd(),
+        announce,
     });
     let child = child.map_err(|error| match error {
         ProgramError::Exec(source) => source,
@@ -111,7 +127,7 @@ fn start<'a>(
         }
     })?;
     let output = Output { pipe: Some(output_end), last: VecDeque::new() };
-    Ok((Running { child, output }, State { rest: state, pipe: Some((state_end, stdin)) }))
+    Ok((Running { child, output }, State { rest: scene.state, pipe: Some((state_end, stdin)) }))
 }
 
 impl Running {

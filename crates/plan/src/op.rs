@@ -61,8 +61,8 @@ pub mod mount_flags {
     /// numbers without commas, and no source or option of this op or any other of the plan is a path that the kernel
     /// would resolve from the working directory, which this changes.
     pub const PLAIN: u32 = 128;
-    /// A tmpfs directly below the root that later ops fill: the fd of its root is kept, and names directly below
-    /// `target` are made and found through it.
+    /// A tmpfs directly below the root that later ops fill, in a mount namespace of init alone: the fd of its root is
+    /// kept, and names directly below `target` are made and found through it.
     pub const KEPT: u32 = 256;
 }
 
@@ -298,7 +298,11 @@ ops! {
     /// Covers `path` in the root: a directory with an empty, read-only tmpfs (the first two have their own, all others
     /// share one), anything else with the host's `/dev/null` (a read-only clone, verified, made before pivot). A path
     /// that does not exist is no error; every other failure is.
-    MaskPath = 30 { path: &'a CStr, }
+    MaskPath = 30 {
+        path: &'a CStr,
+        /// It is likely to be no directory: that is tried first.
+        file: bool,
+    }
     /// Makes `path` in the root a read-only mount of itself; as to existence as [`Op::MaskPath`].
     ReadonlyPath = 31 {
         path: &'a CStr,

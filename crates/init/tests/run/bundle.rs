@@ -174,7 +174,7 @@ fn hide(container: &mut Container) {
         c"/proc/scsi",
     ];
     for path in masked {
-        container.push(&Op::MaskPath { path });
+        container.push(&Op::MaskPath { path, file: false });
     }
     for path in [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"] {
         container.push(&Op::ReadonlyPath { path, alone: true });

@@ -20,4 +20,5 @@ mod mounts;
 mod processes;
 mod programs;
 mod root;
+mod shortcuts;
 mod targets;

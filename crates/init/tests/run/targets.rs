@@ -225,14 +225,14 @@ fn link_that_exists_is_kept_or_replaced_and_a_directory_never() {
 fn mask_of_what_cannot_be_looked_up_is_an_error_and_of_what_is_missing_is_not() {
     let outcome = run(
         |container| {
-            container.push(&Op::MaskPath { path: c"/etc/passwd/x" });
+            container.push(&Op::MaskPath { path: c"/etc/passwd/x", file: false });
         },
         "true",
     );
     assert_eq!((outcome.failure().stage, outcome.failure().errno), (Stage::Target, ENOTDIR));
     let outcome = run(
         |container| {
-            container.push(&Op::MaskPath { path: c"/nonesuch/x" });
+            container.push(&Op::MaskPath { path: c"/nonesuch/x", file: false });
         },
         "true",
     );
@@ -246,8 +246,8 @@ fn mask_of_a_file_is_a_null_device_whose_owner_and_mode_cannot_be_changed() {
         |container| {
             // What the image has at /dev/null is of no importance (CVE-2025-31133).
             symlink("/proc/sys/kernel/core_pattern", container.rootfs().join("dev/null")).unwrap();
-            container.push(&Op::MaskPath { path: c"/etc/passwd" });
-            container.push(&Op::MaskPath { path: c"/proc/sys/kernel/core_pattern" });
+            container.push(&Op::MaskPath { path: c"/etc/passwd", file: false });
+            container.push(&Op::MaskPath { path: c"/proc/sys/kernel/core_pattern", file: false });
         },
         "cat /etc/passwd /proc/sys/kernel/core_pattern; stat -c '%t:%T' /etc/passwd; /bin/busybox chmod 600 /etc/passwd",
     );

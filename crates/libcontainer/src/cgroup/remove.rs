@@ -37,6 +37,14 @@ impl Cgroup {
         }
     }
 
+    /// As [`Self::remove_empty`], of one that is open.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`].
+    pub fn remove_if_empty(&self) -> Result<bool, Error> {
+        remove_directory(&self.parent, &*self.name).map_err(|errno| self.at("rmdir")(errno.into()))
+    }
+
     /// Removes the directory and what is below it, deepest first. It is no error that it is gone already. Processes that
     /// are still there are waited for, not killed.
     ///

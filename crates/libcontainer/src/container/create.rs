@@ -80,7 +80,7 @@ fn create(
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
     let site = cgroup::Site::look(&facts.cgroup, &plan.cgroup)?;
     write_intent(&dir, &intent)?;
-    let poststop = (&intent, options);
+    let poststop = (&dir, &intent, options);
     let undo_hooks = Undo::new(&poststop, launch::run_poststop);
     drop(span);
 
@@ -93,7 +93,7 @@ fn create(
     let spawned = launch::start(&plan, &handles, &cgroup, fifo.as_ref(), options)?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
     let launch = Launch::new(&plan, options, &spawned)?;
-    launch.mounted(&intent)?;
+    launch.mounted(&dir, &intent)?;
     let record = Record { init: Some(launch.identity()?), ..intent.clone() };
     // The state is saved before init is told to go on: from then on it lives without us.
     dir.write_state(&record)?;
@@ -109,7 +109,7 @@ fn create(
     undo_hooks.disarm();
     undo_state.disarm();
     drop(lock);
-    let container = Container { dir, record: Box::new(record) };
+    let container = Container { dir, record: Box::new(record), made: Some(cgroup) };
     if start_at_once {
         let ran = container.run_poststart(spawned.init.pid, &environment(options));
         ran.inspect_err(|_| launch::kill_and_reap(&spawned.init))?;

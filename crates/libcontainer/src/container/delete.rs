@@ -43,7 +43,7 @@ impl Container {
                 Found::Damaged { error, .. } => return Err(error),
             }
         };
-        Self { dir, record }.remove(force)
+        Self { dir, record, made: None }.remove(force)
     }
 
     /// Deletes this container, as [`Container::delete`].
@@ -81,17 +81,27 @@ impl Container {
 
     fn tear_down(&self, lock: Lock<'_>) -> Result<Vec<Error>, Error> {
         let record = &*self.latest()?;
+        if record.may_have_hooks() {
+            self.dir.kill_hooks()?;
+        }
         // A cgroup that can be removed has no process, and init nowhere else to be if it has ended.
-        if is_alive(record)? || !remove_empty_cgroup(record)? {
+        if is_alive(record)? || !self.remove_empty_cgroup(record)? {
             self.kill_everything(record)?;
             remove_cgroup(record)?;
         }
         // Of a `create` that was killed, too: its hooks may have made what these take away.
-        let warnings = hook_state::run_poststop(record, &hook_state::own_environment());
+        let warnings = hook_state::run_poststop(&self.dir, record, &hook_state::own_environment());
         self.dir.remove()?;
         // Of a directory that is gone nobody asks for the lock.
         std::mem::forget(lock);
         Ok(warnings)
+    }
+
+    fn remove_empty_cgroup(&self, record: &Record) -> Result<bool, Error> {
+        match &self.made {
+            Some(cgroup) => cgroup.remove_if_empty(),
+            None => Cgroup::remove_empty(&record.cgroup.mount_point, &record.cgroup.path),
+        }
     }
 
     /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
@@ -117,10 +127,6 @@ impl Container {
 fn is_alive(record: &Record) -> Result<bool, Error> {
     let Some(init) = &record.init else { return Ok(false) };
     Ok(init.process.open(&record.boot_id)?.is_some())
-}
-
-fn remove_empty_cgroup(record: &Record) -> Result<bool, Error> {
-    Cgroup::remove_empty(&record.cgroup.mount_point, &record.cgroup.path)
 }
 
 fn remove_cgroup(record: &Record) -> Result<(), Error> {

@@ -7,9 +7,9 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::error::Error;
-use crate::hooks;
+use crate::hooks::{self, Scene};
 use crate::spec::Hook;
-use crate::state::{HookState, Record, Status};
+use crate::state::{HookState, Record, StateDir, Status};
 
 /// The state as compact JSON.
 pub(crate) fn json(record: &Record, status: Status, pid: Option<i32>) -> Result<Vec<u8>, Error> {
@@ -31,7 +31,7 @@ pub(crate) fn json(record: &Record, status: Status, pid: Option<i32>) -> Result<
 pub(crate) fn run_all(
     kind: &'static str,
     hooks: &[Hook],
-    record: &Record,
+    (dir, record): (&StateDir, &Record),
     (status, pid): (Status, Option<i32>),
     environment: &[OsString],
     init: Option<BorrowedFd<'_>>,
@@ -39,22 +39,27 @@ pub(crate) fn run_all(
     if hooks.is_empty() {
         return Ok(());
     }
-    let state = json(record, status, pid)?;
+    let state = &json(record, status, pid)?;
+    let scene = Scene { state, environment, cwd: &record.bundle, init, dir: Some(dir) };
     for (index, hook) in hooks.iter().enumerate() {
-        hooks::run(kind, index, hook, &state, environment, &record.bundle, init)?;
+        hooks::run(kind, index, hook, &scene)?;
     }
     Ok(())
 }
 
 /// runtime.md, "Lifecycle", step 13: the failure of a poststop hook is logged, and the remaining ones run.
-pub(crate) fn run_poststop(record: &Record, environment: &[OsString]) -> Vec<Error> {
+pub(crate) fn run_poststop(
+    dir: &StateDir,
+    record: &Record,
+    environment: &[OsString],
+) -> Vec<Error> {
     if record.poststop.is_empty() {
         return Vec::new();
     }
     let Ok(state) = json(record, Status::Stopped, None) else { return Vec::new() };
-    let run = |(index, hook)| {
-        hooks::run("poststop", index, hook, &state, environment, &record.bundle, None).err()
-    };
+    let (cwd, dir) = (record.bundle.as_path(), Some(dir));
+    let scene = Scene { state: &state, environment, cwd, init: None, dir };
+    let run = |(index, hook)| hooks::run("poststop", index, hook, &scene).err();
     record.poststop.iter().enumerate().filter_map(run).collect()
 }
 

@@ -113,17 +113,17 @@ impl<'a> Launch<'a> {
     }
 
     /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong.
-    pub fn mounted(&self, record: &Record) -> Result<(), Error> {
+    pub fn mounted(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "wait for init to be ready");
         loop {
             match self.next("container init to be ready")? {
                 Point::Ready => return Ok(()),
-                Point::Mounted => self.run_hooks(record)?,
+                Point::Mounted => self.run_hooks(dir, record)?,
             }
         }
     }
 
-    fn run_hooks(&self, record: &Record) -> Result<(), Error> {
+    fn run_hooks(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "prestart and createRuntime hooks");
         let hooks = &self.plan.hooks;
         if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
@@ -134,7 +134,7 @@ impl<'a> Launch<'a> {
             for (kind, hooks) in
                 [("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)]
             {
-                hook_state::run_all(kind, hooks, record, creating, &environment, init)?;
+                hook_state::run_all(kind, hooks, (dir, record), creating, &environment, init)?;
             }
         }
         let state = self.plan.init.state_at_mounted;
@@ -397,8 +397,8 @@ pub(super) fn remove_cgroup(cgroup: &Cgroup) {
 
 /// The hooks of a container that is no more: of one whose creation has failed too (runtime.md, "Lifecycle", steps 3 to 5
 /// go on at 12; runc does it after every failure).
-pub(super) fn run_poststop((record, options): &(&Record, &CreateOptions)) {
-    for problem in hook_state::run_poststop(record, &environment(options)) {
+pub(super) fn run_poststop((dir, record, options): &(&StateDir, &Record, &CreateOptions)) {
+    for problem in hook_state::run_poststop(dir, record, &environment(options)) {
         log::warn!("{}", with_causes(&problem));
     }
 }

@@ -77,6 +77,8 @@ pub enum Console {
 pub struct Container {
     dir: StateDir,
     record: Box<Record>,
+    /// Still open from `create`, for who deletes by the same handle (`run` does).
+    made: Option<Cgroup>,
 }
 
 /// init, as it was found alive.
@@ -141,7 +143,7 @@ impl Container {
     fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let dir = StateDir::open(root, id)?;
         match dir.read()? {
-            Found::Record(record) => Ok(Self { dir, record }),
+            Found::Record(record) => Ok(Self { dir, record, made: None }),
             Found::Nothing => Err(Error::NotFound { id: id.to_string() }),
             Found::Damaged { error, .. } => Err(error),
         }

@@ -43,7 +43,14 @@ impl Container {
     /// Runs the hooks; one that fails is the end of the container.
     pub(super) fn run_poststart(&self, pid: i32, environment: &[OsString]) -> Result<(), Error> {
         let (hooks, running) = (&self.record.poststart, (Status::Running, Some(pid)));
-        let ran = hook_state::run_all("poststart", hooks, &self.record, running, environment, None);
+        let ran = hook_state::run_all(
+            "poststart",
+            hooks,
+            (&self.dir, &self.record),
+            running,
+            environment,
+            None,
+        );
         if let Err(failure) = ran {
             for problem in self.destroy()? {
                 log::warn!("{}", with_causes(&problem));

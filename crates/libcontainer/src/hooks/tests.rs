@@ -23,8 +23,12 @@ fn path_variable() -> Vec<OsString> {
     vec!["PATH=/usr/bin:/bin".into()]
 }
 
+fn scene<'a>(state: &'a [u8], environment: &'a [OsString], cwd: &'a Path) -> Scene<'a> {
+    Scene { state, environment, cwd, init: None, dir: None }
+}
+
 fn run_in(hook: &spec::Hook, state: &[u8], cwd: &Path) -> Result<(), Error> {
-    run("prestart", 0, hook, state, &path_variable(), cwd, None)
+    run("prestart", 0, hook, &scene(state, &path_variable(), cwd))
 }
 
 fn run_hook(hook: &spec::Hook) -> Result<(), Error> {
@@ -84,7 +88,7 @@ fn exit_status_decides() {
 
 #[test]
 fn error_names_kind_index_and_path() {
-    let error = run("poststop", 3, &shell("exit 1"), b"", &[], Path::new("/"), None).unwrap_err();
+    let error = run("poststop", 3, &shell("exit 1"), &scene(b"", &[], Path::new("/"))).unwrap_err();
     assert_eq!(error.to_string(), "poststop hook 3 (/bin/sh)");
 }
 
@@ -329,7 +333,12 @@ fn init_that_ends_ends_the_hook_and_its_children() {
     let hook = shell("echo before; sleep 1000 & echo $! >child; wait");
     let begin = Instant::now();
     let path = path_variable();
-    let error = run("createRuntime", 0, &hook, b"{}", &path, directory.path(), Some(pidfd.as_fd()));
+    let error = run(
+        "createRuntime",
+        0,
+        &hook,
+        &Scene { init: Some(pidfd.as_fd()), ..scene(b"{}", &path, directory.path()) },
+    );
     let message = error.unwrap_err().source().unwrap().to_string();
     assert_eq!(
         message,

@@ -60,7 +60,7 @@ fn of_files(op: &Op<'_>) -> Option<String> {
         Op::MountBind { source, target, .. } => mount(source, target),
         Op::Device { path, .. } => format!("make the device {}", text(path)),
         Op::Symlink { path, target, .. } => format!("link {} to {}", text(path), text(target)),
-        Op::MaskPath { path } => format!("mask {}", text(path)),
+        Op::MaskPath { path, .. } => format!("mask {}", text(path)),
         Op::ReadonlyPath { path, .. } => format!("make {} read-only", text(path)),
         Op::Pivot { .. } => "make the root file system the root".into(),
         Op::MoveRoot => "move the root file system to the root".into(),

@@ -15,7 +15,9 @@ use corten_plan::wire::Ids;
 use super::options::Options;
 use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
 use super::types::Origin;
-use super::words::{CLONE_NEWCGROUP, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT};
+use super::words::{
+    CLONE_NEWCGROUP, CLONE_NEWNS, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT,
+};
 use super::{Inputs, cgroup};
 use crate::spec::{Mount, SpecError};
 
@@ -68,10 +70,12 @@ pub(super) fn make(
     let last: BTreeMap<_, _> =
         below.map(|(index, mount)| (mount.target.components().nth(1), index)).collect();
     let fills_dev = fills_dev(mounts);
+    // In a mount namespace that was there before there may be others, who could change what is in it.
+    let is_ours = inputs.namespaces.is_new(CLONE_NEWNS);
     for (index, mount) in mounts.iter().enumerate() {
         let later = last.get(&mount.target.components().nth(1)).is_some_and(|last| *last > index);
         let is_filled = later || fills_dev && mount.target == Path::new("/dev");
-        let how = if is_filled && mount.can_be_kept() { KEPT } else { plain };
+        let how = if is_ours && is_filled && mount.can_be_kept() { KEPT } else { plain };
         mount.make(steps, inputs, how)?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! Runs in: any process.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::path::PathBuf;
 
 use corten_plan::Op;
@@ -42,6 +43,17 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/core", "/proc/kcore"),
+];
+
+/// What engines mask that is a file.
+const MASKED_FILES: [&CStr; 7] = [
+    c"/proc/interrupts",
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/latency_stats",
+    c"/proc/sched_debug",
+    c"/proc/timer_list",
+    c"/proc/timer_stats",
 ];
 
 /// Where the root file system is on the host.
@@ -179,7 +191,8 @@ pub(super) fn protect_paths(
         let path = c_path(&origin, &clean(path))?;
         // Clients repeat some; a second mask would cover the first, as a file.
         if !masked.contains(&path) {
-            steps.push(origin, &Op::MaskPath { path: &path });
+            let file = MASKED_FILES.contains(&path.as_c_str());
+            steps.push(origin, &Op::MaskPath { path: &path, file });
             masked.insert(path);
         }
     }

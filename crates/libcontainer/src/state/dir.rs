@@ -285,7 +285,7 @@ impl StateDir {
         }
     }
 
-    fn failed(&self, action: &'static str, name: &str, errno: Errno) -> Error {
+    pub(super) fn failed(&self, action: &'static str, name: &str, errno: Errno) -> Error {
         failed(action, &self.path.join(name), errno)
     }
 

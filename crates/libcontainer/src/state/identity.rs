@@ -67,6 +67,8 @@ fn pidfd_inode(pidfd: impl AsFd) -> io::Result<u64> {
 pub(crate) struct ProcessStat {
     /// State Z or X: it has ended.
     pub is_zombie: bool,
+    /// Field 5: its process group.
+    pub group: i32,
     /// Field 22.
     pub start_time: u64,
     /// Field 33: a bit for each of the signals 1 to 31 that it ignores.
@@ -89,9 +91,10 @@ impl ProcessStat {
         let mut fields = rest.split_ascii_whitespace();
         // `nth` counts from the field after the last one taken; the state is field 3.
         let state = fields.next()?;
-        let start_time = fields.nth(22 - 4)?.parse().ok()?;
+        let group = fields.nth(5 - 4)?.parse().ok()?;
+        let start_time = fields.nth(22 - 6)?.parse().ok()?;
         let ignored = fields.nth(33 - 23)?.parse().ok()?;
-        Some(Self { is_zombie: matches!(state, "Z" | "X"), start_time, ignored })
+        Some(Self { is_zombie: matches!(state, "Z" | "X"), group, start_time, ignored })
     }
 }
 
@@ -121,7 +124,10 @@ mod tests {
     fn stat_with_parentheses_in_the_name_is_parsed() {
         let line = b"17 (a) Z (b) S 1 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 0 0 4097 0";
         let stat = ProcessStat::parse(line).unwrap();
-        assert_eq!(stat, ProcessStat { is_zombie: false, start_time: 4242, ignored: 4097 });
+        assert_eq!(
+            stat,
+            ProcessStat { is_zombie: false, group: 17, start_time: 4242, ignored: 4097 }
+        );
     }
 
     #[test]

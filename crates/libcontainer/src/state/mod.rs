@@ -7,6 +7,7 @@
 //! Runs in: runtime.
 
 mod dir;
+mod hook;
 mod identity;
 mod time;
 
@@ -173,6 +174,12 @@ impl Record {
     /// The version of a record that is written now.
     pub fn current_format() -> u32 {
         FORMAT
+    }
+
+    /// Whether a hook of the runtime's namespaces may be at work, or may have been when its runtime was killed. Those before
+    /// init is ready are in config.json alone.
+    pub fn may_have_hooks(&self) -> bool {
+        self.init.is_none() || !self.poststart.is_empty() || !self.poststop.is_empty()
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Program<'a> {
     pub stdin: BorrowedFd<'a>,
     /// Becomes fds 1 and 2; not itself one of 0 to 2.
     pub output: BorrowedFd<'a>,
+    /// Where the process writes its pid before it executes the program, as an `isize`: written by itself, there is no moment
+    /// in which it runs and nobody knows it.
+    pub announce: Option<BorrowedFd<'a>>,
 }
 
 /// Why it was not started.
@@ -54,6 +57,7 @@ struct Prepared {
     cwd: *const c_char,
     stdin: RawFd,
     output: RawFd,
+    announce: Option<RawFd>,
     parent: u32,
     is_cwd: AtomicI32,
     error: AtomicI32,
@@ -79,6 +83,7 @@ pub fn start(program: &Program<'_>) -> Result<Child, ProgramError> {
         cwd: program.cwd.as_ptr(),
         stdin: program.stdin.as_raw_fd(),
         output: program.output.as_raw_fd(),
+        announce: program.announce.map(|fd| fd.as_raw_fd()),
         parent: std::process::id(),
         is_cwd: AtomicI32::new(0),
         error: AtomicI32::new(0),
@@ -166,13 +171,20 @@ fn prepare(prepared: &Prepared) -> i32 {
         (libc::SYS_dup3, [stdin, 0, 0, 0, 0]),
         (libc::SYS_dup3, [output, 1, 0, 0, 0]),
         (libc::SYS_dup3, [output, 2, 0, 0, 0]),
-        (libc::SYS_close_range, [3, u32::MAX as usize, 0, 0, 0]),
     ];
     for (number, arguments) in calls {
         let result = raw(number, arguments);
         if result < 0 {
             return errno_of(result);
         }
+    }
+    let announced = prepared.announce.map_or(0, announce);
+    if announced < 0 {
+        return errno_of(announced);
+    }
+    let result = raw(libc::SYS_close_range, [3, u32::MAX as usize, 0, 0, 0]);
+    if result < 0 {
+        return errno_of(result);
     }
     // The parent was killed before PDEATHSIG was set: nobody waits for this hook.
     if raw(libc::SYS_getppid, [0; 5]).cast_unsigned() != prepared.parent as usize {
@@ -184,6 +196,15 @@ fn prepare(prepared: &Prepared) -> i32 {
         return errno_of(result);
     }
     default_signals()
+}
+
+/// Writes the pid.
+///
+/// Runs in: the child.
+#[expect(clippy::cast_sign_loss, reason = "an fd: raw register value of a system call")]
+fn announce(to: RawFd) -> isize {
+    let pid = raw(libc::SYS_getpid, [0; 5]).to_ne_bytes();
+    raw(libc::SYS_write, [to as usize, pid.as_ptr().expose_provenance(), pid.len(), 0, 0])
 }
 
 /// Handlers would be reset by execve, but what is ignored stays ignored: SIGPIPE in every Rust program. The mask comes last,

@@ -1,7 +1,7 @@
 //! Mounts, devices and protected paths as steps.
 
 use corten_plan::Op;
-use corten_plan::op::mount_flags::{KEPT, PLAIN};
+use corten_plan::op::mount_flags::{KEPT, MODE_OF_TARGET, PLAIN};
 use serde_json::{Value, json};
 
 use super::{bundle, facts, planned, refused, request, steps_of};
@@ -216,8 +216,8 @@ fn protected_paths_are_clean_and_masked_once() {
         [steps_of(&plan.init, "/linux/readonlyPaths"), steps_of(&plan.init, "/linux/maskedPaths")];
     let expected = [
         "ReadonlyPath { path: \"/proc/sys\", alone: false }",
-        "MaskPath { path: \"/proc/kcore\" }",
-        "MaskPath { path: \"/y\" }",
+        "MaskPath { path: \"/proc/kcore\", file: true }",
+        "MaskPath { path: \"/y\", file: false }",
     ];
     assert_eq!(steps.concat(), expected);
 }
@@ -255,6 +255,10 @@ fn mount_of_a_tmpfs_is_kept_where_it_is_filled() {
     assert_eq!(ways(json!([tmpfs("/a"), tmpfs("/a/b")])), [(false, true), (true, false)]);
     assert_eq!(ways(json!([tmpfs("/a/b"), tmpfs("/a/b/c")])), [(true, false), (true, false)]);
     assert_eq!(ways(json!([copied])), [(false, false)]);
+    let joined = json!({ "namespaces": [{ "type": "mount", "path": "/n" }] });
+    let plan = planned(json!({ "mounts": [tmpfs("/dev")], "linux": joined }));
+    let step = &steps_of(&plan.init, "/mounts/0")[0];
+    assert!(step.contains(&format!("flags: {}, ", PLAIN | MODE_OF_TARGET)), "{step}");
 }
 
 #[test]
