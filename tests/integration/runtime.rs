@@ -64,6 +64,12 @@ impl fmt::Display for Program {
     }
 }
 
+/// What `CORTEN_WRAPPER` says that every call of the runtime is run by, words by spaces.
+fn wrapper_of_the_run() -> Vec<OsString> {
+    let words = std::env::var("CORTEN_WRAPPER").unwrap_or_default();
+    words.split_whitespace().map(OsString::from).collect()
+}
+
 fn which(name: &OsStr) -> Result<PathBuf, Failed> {
     if Path::new(name).components().count() > 1 {
         return Ok(fs::canonicalize(name)?);
@@ -155,7 +161,7 @@ impl Runtime {
     ) -> Invocation<'_> {
         Invocation {
             runtime: self,
-            wrapper: Vec::new(),
+            wrapper: wrapper_of_the_run(),
             global: vec!["--root".into(), self.root().into()],
             arguments: arguments.into_iter().map(|a| a.as_ref().to_owned()).collect(),
             environment: Vec::new(),
@@ -304,7 +310,9 @@ impl Invocation<'_> {
 
     /// Runs it by another program: `.wrapped_by(["setsid", "--ctty", "--wait"])`, `.wrapped_by(["strace", "-f"])`.
     pub fn wrapped_by<A: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Self {
-        self.wrapper = wrapper.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        let wrapper = wrapper.into_iter().map(|a| a.as_ref().to_owned());
+        // Around that of the whole run.
+        self.wrapper.splice(0..0, wrapper);
         self
     }
 

@@ -9,7 +9,7 @@ use crate::report::{self, At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     CapData, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP,
-    PR_CAPBSET_READ, PR_GET_NO_NEW_PRIVS, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS,
+    PR_CAPBSET_READ, PR_GET_NO_NEW_PRIVS, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS,
 };
 use crate::sys::{Errno, memory, process};
 
@@ -70,6 +70,18 @@ pub fn no_new_privileges() -> Done {
     }
 }
 
+/// [`corten_plan::Op::NotDumpable`].
+///
+/// Who may trace us could take our descriptors, and through them leave the container (CVE-2016-9962). CAP_SYS_PTRACE in the
+/// user namespace that we come from still may: only that nothing which leads out is open helps there.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn hide(init: &mut Init) -> Done {
+    init.is_hidden = true;
+    process::prctl(PR_SET_DUMPABLE, 0, 0).map(drop).at(Stage::Op)
+}
+
 /// [`corten_plan::Op::Credentials`].
 ///
 /// # Errors
@@ -88,6 +100,10 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     let data = sets.data();
     set_capabilities(&data)?;
     raise_ambient(init, sets, last)?;
+    // Other ids and capabilities have made it what fs.suid_dumpable says, which may be "yes".
+    if init.is_hidden {
+        hide(init)?;
+    }
     let same = process::capget().at(Stage::ReadBack)? == data;
     if same { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
 }

@@ -34,6 +34,7 @@ mod sys;
 mod sysctl;
 mod target;
 mod trace;
+mod walk;
 
 pub use report::panicked;
 pub use sys::start;

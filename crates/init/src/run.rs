@@ -50,6 +50,8 @@ pub struct Init {
     pub ignored: u64,
     /// Whether [`Op::DieWithRuntime`] is in force.
     pub dies_with_runtime: bool,
+    /// Whether [`Op::NotDumpable`] is in force.
+    pub is_hidden: bool,
     /// The working directory is the root file system's.
     pub is_at_root: bool,
     /// Where an [`Op::Cwd`] with `retry` has gone to.
@@ -77,6 +79,7 @@ impl Init {
             program: None,
             ignored: 0,
             dies_with_runtime: false,
+            is_hidden: false,
             is_at_root: false,
             cwd: None,
             will_wait: false,
@@ -204,6 +207,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Unshare { flags } => process::unshare(flags).at(Stage::Op),
         Op::TimeNamespace { offsets } => namespaces::time(offsets),
         Op::Fork { flags } => namespaces::fork(init, flags),
+        Op::NotDumpable => credentials::hide(init),
         Op::DieWithRuntime => crate::process::die_with_runtime(init),
         Op::Session => process::setsid().at(Stage::Op),
         Op::AllCpus => process::allow_all_cpus().at(Stage::Op),

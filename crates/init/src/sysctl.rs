@@ -10,10 +10,8 @@ use crate::namespaces::write_all;
 use crate::path::Path;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
-use crate::sys::abi::{
-    O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
-};
-use crate::sys::{Fd, fs, mount};
+use crate::sys::abi::{O_WRONLY, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
+use crate::sys::{Fd, mount};
 use crate::target;
 
 /// The longest name of a parameter, with some to spare: network devices and their parts have at most 16 bytes each.
@@ -29,9 +27,8 @@ pub fn set(init: &mut Init, path: &CStr, value: &CStr) -> Done {
         None => private_procfs()?,
     };
     let path = Path::<LENGTH>::from_parts(&[b"sys/", path.to_bytes()]).at(Stage::Open)?;
-    let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-    let open = || fs::openat2(procfs.get(), path.as_c_str(), O_WRONLY, 0, resolve);
-    let file = target::retry(open).at(Stage::Open)?;
+    let resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+    let file = target::open(procfs.get(), path.as_c_str(), O_WRONLY, resolve).at(Stage::Open)?;
     write_all(file.get(), value.to_bytes())?;
     init.procfs = Some(procfs);
     Ok(())

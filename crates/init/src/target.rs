@@ -1,6 +1,7 @@
 //! Targets inside the root file system: opened, and made where they are missing, without ever leaving it.
 //!
-//! Resolution is the kernel's: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)`. What is missing is made one component
+//! Resolution is the kernel's: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)`, or where a filter hides that, ours
+//! (`walk.rs`). What is missing is made one component
 //! at a time on fds of directories that were just opened without following links, so that a racing rename leads to an error
 //! and nowhere else (CVE-2024-45310). A symbolic link to something missing (`/etc/resolv.conf` of many images) is
 //! followed inside the root, as runc does.
@@ -20,6 +21,7 @@ use crate::sys::abi::{
     RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, S_IFDIR, S_IFLNK,
 };
 use crate::sys::{Errno, Fd, FdRef, Result as Called, fs};
+use crate::walk;
 
 /// How often openat2 is tried again when a rename elsewhere disturbed it: under attack 32 times fail up to 3 % of the
 /// time, 128 times about 0.1 % (libpathrs).
@@ -29,7 +31,7 @@ const MAX_LINKS: u32 = 40;
 /// The mode of directories that are made on the way to a target.
 const DIRECTORY_MODE: u32 = 0o755;
 /// The longest name of a file, and a NUL.
-const NAME_LENGTH: usize = 256;
+pub const NAME_LENGTH: usize = 256;
 
 /// What is made at a target where nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +79,15 @@ pub struct Target {
 /// # Errors
 /// Those of openat2.
 pub fn open(root: FdRef<'_>, path: &CStr, flags: u32, resolve: u64) -> Called<Fd> {
-    let resolve = resolve | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    retry(|| fs::openat2(root, path, flags, 0, resolve))
+    let in_root = resolve | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    retry(|| match fs::openat2(root, path, flags, 0, in_root) {
+        Err(Errno::ENOSYS | Errno::EPERM) => walk::open(root, path, flags, resolve),
+        opened => opened,
+    })
 }
 
-/// Calls openat2 again where it gave EAGAIN.
-///
-/// # Errors
-/// Those of openat2.
-pub fn retry(mut open: impl FnMut() -> Called<Fd>) -> Called<Fd> {
+/// Calls it again where it gave EAGAIN.
+fn retry(mut open: impl FnMut() -> Called<Fd>) -> Called<Fd> {
     let mut result = open();
     for _ in 1..ATTEMPTS {
         if !matches!(result, Err(Errno::EAGAIN)) {
@@ -191,8 +193,17 @@ fn existing(root: FdRef<'_>, wanted: &mut Path, resolve: u64) -> Result<(usize, 
 }
 
 /// Puts what the link `name` says into its place in `wanted`, from `start` to `end`.
+///
+/// # Errors
+/// Those of readlinkat(2); ENAMETOOLONG.
 #[inline(never)]
-fn follow(dir: FdRef<'_>, name: &CStr, wanted: &mut Path, start: usize, end: usize) -> Called<()> {
+pub fn follow(
+    dir: FdRef<'_>,
+    name: &CStr,
+    wanted: &mut Path,
+    start: usize,
+    end: usize,
+) -> Called<()> {
     let mut buffer = [0; PATH_MAX];
     let link = fs::readlinkat(dir, name, &mut buffer)?;
     let start = if link.starts_with(b"/") { 0 } else { start };

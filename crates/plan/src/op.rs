@@ -444,4 +444,7 @@ ops! {
         /// Whether to add HOME from [`Op::Home`] to the environment.
         home: bool,
     }
+    /// `PR_SET_DUMPABLE` 0, from here to execve, [`Op::Credentials`] included: who is in a namespace that is about to be
+    /// joined cannot trace init, nor look at what it has open.
+    NotDumpable = 100
 }

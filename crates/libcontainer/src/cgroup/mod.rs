@@ -150,9 +150,33 @@ fn open_below(parent: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
         match rustix::fs::openat2(&parent, path, flags, Mode::empty(), resolve) {
             // A rename or mount anywhere on the system raced with the lookup (`openat2(2)`).
             Err(Errno::AGAIN | Errno::INTR) => {}
+            // A seccomp filter around us hides it.
+            Err(Errno::NOSYS | Errno::PERM) => return walk_below(&parent, path),
             result => return result,
         }
     }
+}
+
+/// As openat2 in [`open_below`], one name at a time.
+fn walk_below(parent: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let device = rustix::fs::fstat(&parent)?.st_dev;
+    let mut directory = None;
+    for component in path.components() {
+        if !matches!(component, Component::Normal(_) | Component::CurDir) {
+            return Err(Errno::XDEV);
+        }
+        let name = component.as_os_str();
+        let below = match &directory {
+            None => rustix::fs::openat(&parent, name, flags, Mode::empty())?,
+            Some(above) => rustix::fs::openat(above, name, flags, Mode::empty())?,
+        };
+        if rustix::fs::fstat(&below)?.st_dev != device {
+            return Err(Errno::XDEV);
+        }
+        directory = Some(below);
+    }
+    directory.ok_or(Errno::NOENT)
 }
 
 #[cfg(test)]
@@ -170,6 +194,27 @@ mod tests {
         for path in ["", "/", "/a", "..", "../a", "a/..", "a/../../b", "."] {
             assert!(split(Path::new(path)).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn walk_below_finds_what_open_below_finds() {
+        let proc = open_root(Path::new("/proc")).unwrap();
+        for (path, found) in [
+            ("sys", Ok(())),
+            (".", Ok(())),
+            ("sys/kernel", Ok(())),
+            ("sys/no-such", Err(Errno::NOENT)),
+            ("version", Err(Errno::NOTDIR)),
+            ("..", Err(Errno::XDEV)),
+            ("", Err(Errno::NOENT)),
+        ] {
+            let path = Path::new(path);
+            assert_eq!(open_below(&proc, path).map(drop), found, "{}", path.display());
+            assert_eq!(walk_below(&proc, path).map(drop), found, "{}", path.display());
+        }
+        // A link: ELOOP here, and ENOTDIR where O_DIRECTORY comes before.
+        assert!(open_below(&proc, Path::new("self")).is_err());
+        assert!(walk_below(&proc, Path::new("self")).is_err());
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub fn step(op: &Op<'_>) -> String {
         Op::TimeNamespace { .. } => "make the time namespace".into(),
         Op::Fork { flags: 0 } => "make init".into(),
         Op::Fork { flags } => format!("make init in a new {} namespace", namespaces(flags)),
+        Op::NotDumpable => "let nobody in the container look into init".into(),
         Op::DieWithRuntime => "die with the runtime until the state is saved".into(),
         Op::Session => "begin a session".into(),
         Op::Keyring { name } => format!("make the session keyring {}", text(name)),

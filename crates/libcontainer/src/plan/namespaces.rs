@@ -80,6 +80,11 @@ impl Namespaces {
     /// Init's first stage: enters what is joined, makes the time namespace, and makes init.
     pub fn first_stage(&self, steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
         let spawn = self.spawn();
+        // In a new user namespace the runtime has to write the id maps first: /proc/PID of a process that is not dumpable
+        // belongs to root.
+        if !self.joined.is_empty() && !self.is_new(CLONE_NEWUSER) {
+            steps.push(POINTER, &Op::NotDumpable);
+        }
         for namespace in &self.joined {
             let origin = Origin::Property(namespace.pointer.clone().into());
             steps.push(origin, &Op::Join { handle: namespace.handle, kind: namespace.kind });

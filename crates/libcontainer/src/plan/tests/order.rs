@@ -184,7 +184,7 @@ fn spawn_joins_have_handles_in_order_and_come_first() {
     let handles: Vec<u16> = plan.spawn.joins.iter().map(|join| join.handle.0).collect();
     assert_eq!(handles, [5, 6]);
     assert_eq!(plan.spawn.joins[1].pointer, "/linux/namespaces/2");
-    assert_eq!(names(&plan)[..4], ["Join", "Join", "Fork", "DieWithRuntime"]);
+    assert_eq!(names(&plan)[..5], ["NotDumpable", "Join", "Join", "Fork", "DieWithRuntime"]);
     assert!(!names(&plan).contains(&"Loopback"), "only a new network namespace has it down");
 }
 
