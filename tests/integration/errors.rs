@@ -388,25 +388,6 @@ fn what_is_not_supported_yet_is_refused_by_name(runtime: &Runtime) -> TestResult
             config["process"]["selinuxLabel"] = json!("a:b:c:d");
         }),
         ("/linux/mountLabel", "", |config| config["linux"]["mountLabel"] = json!("a:b:c:d")),
-        ("/linux/resources/memory", "memory", |config| {
-            config["linux"]["resources"]["memory"] = json!({ "limit": 1_000_000 });
-        }),
-        ("/linux/resources/cpu", "cpu", |config| {
-            config["linux"]["resources"]["cpu"] = json!({ "shares": 10 });
-        }),
-        ("/linux/resources/pids", "pids", |config| {
-            config["linux"]["resources"]["pids"] = json!({ "limit": 10 });
-        }),
-        ("/linux/resources/blockIO", "", |config| {
-            config["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });
-        }),
-        ("/linux/resources/hugepageLimits", "", |config| {
-            config["linux"]["resources"]["hugepageLimits"] =
-                json!([{ "pageSize": "2MB", "limit": 1 }]);
-        }),
-        ("/linux/resources/unified", "", |config| {
-            config["linux"]["resources"]["unified"] = json!({ "pids.max": "10" });
-        }),
         ("/mounts/2/uidMappings", "", |config| {
             let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
             config["mounts"][2]["uidMappings"] = mapping.clone();

@@ -39,6 +39,7 @@ mod mounts;
 mod namespaces;
 mod paths;
 mod process;
+mod resources;
 mod rootfs;
 mod scheduling;
 mod sysctl;
@@ -69,6 +70,7 @@ fn tests() -> Vec<Test> {
         credentials::tests(),
         paths::tests(),
         process::tests(),
+        resources::tests(),
         rootfs::tests(),
         mount_options::tests(),
         mounts::tests(),

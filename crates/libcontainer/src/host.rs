@@ -53,6 +53,8 @@ pub struct CgroupFacts {
     pub mount_point: PathBuf,
     /// This process's cgroup in it, from the `0::` line of `/proc/self/cgroup`, with a leading slash.
     pub own: PathBuf,
+    /// The controllers that cgroup v1 has, which v2 so has not.
+    pub bound_to_v1: Vec<String>,
 }
 
 /// How cgroups are mounted.
@@ -67,7 +69,7 @@ pub enum CgroupLayout {
 }
 
 impl CgroupFacts {
-    fn read() -> Result<Self, Error> {
+    pub(crate) fn read() -> Result<Self, Error> {
         let (layout, mount_point) = if is_cgroup2(UNIFIED) {
             (CgroupLayout::Unified, UNIFIED)
         } else if is_cgroup2(HYBRID) {
@@ -75,7 +77,15 @@ impl CgroupFacts {
         } else {
             (CgroupLayout::None, UNIFIED)
         };
-        Ok(Self { layout, mount_point: mount_point.into(), own: own_cgroup()? })
+        const OWN: &str = "/proc/self/cgroup";
+        let content = read_file(OWN)?;
+        Ok(Self {
+            layout,
+            mount_point: mount_point.into(),
+            // A v1-only kernel has no such line; then the layout says so, and this is not used.
+            own: parse_own_cgroup(&content).unwrap_or_else(|| "/".into()),
+            bound_to_v1: parse_v1_controllers(&content),
+        })
     }
 }
 
@@ -88,13 +98,6 @@ fn magic(filesystem: &StatFs) -> u64 {
     filesystem.f_type as u64
 }
 
-fn own_cgroup() -> Result<PathBuf, Error> {
-    const PATH: &str = "/proc/self/cgroup";
-    let content = read_file(PATH)?;
-    // A v1-only kernel has no such line; then the layout says so, and this is not used.
-    Ok(parse_own_cgroup(&content).unwrap_or_else(|| "/".into()))
-}
-
 /// The path of the line `0::PATH` (`cgroups(7)`). A cgroup above the root of our cgroup namespace shows as `/../..`: it
 /// cannot be reached through our mount, so the root stands for it.
 fn parse_own_cgroup(content: &[u8]) -> Option<PathBuf> {
@@ -102,6 +105,14 @@ fn parse_own_cgroup(content: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(line));
     let is_above = path.components().any(|component| component == Component::ParentDir);
     Some(if is_above || !path.is_absolute() { "/".into() } else { path.into() })
+}
+
+/// The second fields of all lines but that of v2: `4:cpu,cpuacct:/`. Named hierarchies (`name=systemd`) have no controller.
+fn parse_v1_controllers(content: &[u8]) -> Vec<String> {
+    let content = String::from_utf8_lossy(content);
+    let lists = content.lines().filter_map(|line| line.split(':').nth(1));
+    let names = lists.flat_map(|list| list.split(','));
+    names.filter(|name| !name.is_empty() && !name.contains('=')).map(str::to_owned).collect()
 }
 
 /// A file of procfs, which its first reads return whole: a short read is the end, and there is no size to ask for.
@@ -140,6 +151,13 @@ mod tests {
     fn own_cgroup_above_the_namespace_is_the_root() {
         assert_eq!(parse_own_cgroup(b"0::/../../a\n"), Some("/".into()));
         assert_eq!(parse_own_cgroup(b"0::\n"), Some("/".into()));
+    }
+
+    #[test]
+    fn controllers_of_v1_are_those_of_its_lines() {
+        let hybrid = b"9:name=systemd:/x\n4:cpu,cpuacct:/\n1:memory:/a:b\n0::/user.slice\n";
+        assert_eq!(parse_v1_controllers(hybrid), ["cpu", "cpuacct", "memory"]);
+        assert!(parse_v1_controllers(b"0::/\n").is_empty());
     }
 
     #[test]

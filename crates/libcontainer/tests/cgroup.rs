@@ -56,6 +56,7 @@ impl Scratch {
         CgroupPlan {
             path: Path::new(&self.name).join(below),
             devices: devices.map(<[u64]>::to_vec),
+            ..Default::default()
         }
     }
 
@@ -229,7 +230,7 @@ fn create_with_a_program_that_the_verifier_refuses_says_why_and_leaves_nothing()
 fn create_outside_the_hierarchy_is_refused() {
     let scratch = Scratch::new("outside");
     for path in ["a/../../../tmp/corten-escape", "/a", ""] {
-        let plan = CgroupPlan { path: path.into(), devices: None };
+        let plan = CgroupPlan { path: path.into(), ..Default::default() };
         assert!(Cgroup::create(&scratch.facts, &plan).is_err(), "{path}");
     }
     assert!(!Path::new("/tmp/corten-escape").exists());

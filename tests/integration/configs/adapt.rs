@@ -35,6 +35,7 @@ impl Adapted {
         let hook_state = hooks(&mut config, runtime.directory());
         let holder = namespaces(&mut config, runtime)?;
         cgroup(&mut config, runtime);
+        resources(&mut config);
         if !host::has_capability(host::CAP_SYS_RESOURCE) {
             limits(&mut config)?;
             oom_score(&mut config)?;
@@ -75,10 +76,7 @@ pub fn unsupported(config: &Value) -> Vec<String> {
         elements("/mounts", |mount| !mount["uidMappings"].is_null(), "/uidMappings"),
         elements("/linux/namespaces", |namespace| namespace["type"] == "user", ""),
         plain(&["/linux/netDevices", "/linux/seccomp", "/linux/mountLabel", "/linux/intelRdt"]),
-        plain(&["/linux/memoryPolicy", "/linux/resources/memory", "/linux/resources/cpu"]),
-        plain(&["/linux/resources/pids", "/linux/resources/blockIO"]),
-        plain(&["/linux/resources/hugepageLimits", "/linux/resources/network"]),
-        plain(&["/linux/resources/rdma", "/linux/resources/unified"]),
+        plain(&["/linux/memoryPolicy"]),
     ]
     .concat()
 }
@@ -177,6 +175,27 @@ fn cgroup(config: &mut Value, runtime: &Runtime) {
     if let Some(path) = config.pointer_mut("/linux/cgroupsPath") {
         let name = path.as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
         *path = json!(format!("/{}-{name}", runtime.new_id()));
+    }
+}
+
+/// Where v1 has the controllers there are no limits; else they are for a disk and processors that this machine has.
+fn resources(config: &mut Value) {
+    let Some(resources) = config.pointer_mut("/linux/resources").filter(|it| it.is_object()) else {
+        return;
+    };
+    let has = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if !["cpu", "cpuset", "io", "memory", "pids"].iter().all(|it| has.contains(it)) {
+        *resources = json!({ "devices": resources["devices"] });
+    }
+    if let Some(device) = resources.pointer_mut("/blockIO/throttleReadBpsDevice/0") {
+        device["major"] = json!(7);
+    }
+    // Neither BFQ nor io.cost is in every kernel.
+    if let Some(weight) = resources.pointer_mut("/blockIO/weight") {
+        *weight = Value::Null;
+    }
+    if let Some(cpus) = resources.pointer_mut("/cpu/cpus") {
+        *cpus = json!("0");
     }
 }
 

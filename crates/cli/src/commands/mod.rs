@@ -7,11 +7,14 @@ mod create_flags;
 pub mod delete;
 mod kill;
 mod list;
+mod pause;
 mod plan;
+mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 pub mod version;
 
 use crate::exit::ExitCode;
@@ -46,7 +49,9 @@ macro_rules! commands {
     };
 }
 
-commands!(create, delete, kill, list, plan, run, spec, start, state, version);
+commands!(
+    create, delete, kill, list, pause, plan, resume, run, spec, start, state, update, version
+);
 
 /// The command of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {

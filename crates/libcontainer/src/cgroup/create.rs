@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use super::{Cgroup, error, open_below, open_root, split};
+use super::{Cgroup, controllers, error, open_below, open_root, split};
 use crate::error::Error;
 use crate::host::{CgroupFacts, CgroupLayout};
 use crate::plan::CgroupPlan;
@@ -29,7 +29,7 @@ impl<'a> Site<'a> {
     /// Refuses a place where others live: what is recorded as the container's is killed with it.
     ///
     /// # Errors
-    /// [`Error::Cgroup`]; `container's cgroup is not empty: N process(es) found` and `container's cgroup unexpectedly
+    /// [`Error::Unsupported`] for a limit whose controller this host does not have; [`Error::Cgroup`]; `container's cgroup is not empty: N process(es) found` and `container's cgroup unexpectedly
     /// frozen` are the texts of runc.
     pub fn look(facts: &'a CgroupFacts, plan: &'a CgroupPlan) -> Result<Self, Error> {
         let at = || error(facts.mount_point.join(&plan.path), "create");
@@ -38,14 +38,15 @@ impl<'a> Site<'a> {
             return Err(at()(io::Error::new(io::ErrorKind::Unsupported, problem)));
         }
         let root = open_root(&facts.mount_point).map_err(|errno| at()(errno.into()))?;
+        controllers::require_at_root(&root, &facts.mount_point, &plan.settings)?;
         if let Some(found) = Cgroup::open_in(&root, &facts.mount_point, &plan.path)? {
             found.require_unused()?;
         }
         Ok(Self { facts, plan, root })
     }
 
-    /// Makes the cgroup and its missing parents, and attaches the device program. The directory itself may be there
-    /// already, empty and not frozen: an engine may have made it.
+    /// Makes the cgroup and its missing parents, attaches the device program and writes the limits: all of them hold before the
+    /// first process enters. The directory itself may be there already, empty and not frozen: an engine may have made it.
     ///
     /// What was made is removed again on failure.
     ///
@@ -55,7 +56,7 @@ impl<'a> Site<'a> {
         let mount_point = &self.facts.mount_point;
         let cgroup = make(self.root, mount_point, &self.plan.path)
             .map_err(error(mount_point.join(&self.plan.path), "create"))?;
-        match cgroup.prepare(self.plan.devices.as_deref()) {
+        match cgroup.prepare(self.plan, &self.facts.bound_to_v1) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 cgroup.unmake();
@@ -100,16 +101,20 @@ impl Cgroup {
         Site::look(facts, plan)?.create()
     }
 
-    fn prepare(&self, devices: Option<&[u64]>) -> Result<(), Error> {
+    fn prepare(&self, plan: &CgroupPlan, bound_to_v1: &[String]) -> Result<(), Error> {
         // A new directory right below the root, which cannot be frozen, has nothing to be asked.
         if self.made == 0 || self.path.components().count() > 1 {
             self.require_unused()?;
         }
-        match devices {
-            None => Ok(()),
-            Some(program) if self.made > 0 => self.attach_devices(program),
-            Some(program) => self.replace_devices(program),
+        self.enable_controllers(&plan.settings, controllers::usual(bound_to_v1))?;
+        match plan.devices.as_deref() {
+            None => {}
+            Some(program) if self.made > 0 => self.attach_devices(program)?,
+            Some(program) => self.replace_devices(program)?,
         }
+        self.apply(&plan.settings)?;
+        // The last: from here on somebody else may make cgroups below.
+        plan.owner.map_or(Ok(()), |uid| self.delegate(uid))
     }
 
     /// Refuses a cgroup that has processes, and one that is frozen, by itself or by one above it: init would be born frozen,

@@ -37,13 +37,22 @@ impl Cgroup {
         };
         bpf::attach_device_program(self.fd(), program.as_fd(), replaced)
             .map_err(self.at("attach the device program"))?;
-        if replaced.is_none() {
-            for old in &attached {
-                bpf::detach_device_program(self.fd(), old.as_fd())
-                    .map_err(self.at("detach an old device program"))?;
-            }
-        }
-        Ok(())
+        if replaced.is_none() { self.detach(&attached) } else { Ok(()) }
+    }
+
+    /// Takes the device programs away: every device is allowed.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`].
+    pub fn remove_devices(&self) -> Result<(), Error> {
+        self.detach(&self.attached()?)
+    }
+
+    fn detach(&self, programs: &[OwnedFd]) -> Result<(), Error> {
+        programs.iter().try_for_each(|program| {
+            bpf::detach_device_program(self.fd(), program.as_fd())
+                .map_err(self.at("detach an old device program"))
+        })
     }
 
     /// The ids of the device programs that are attached to this cgroup itself.

@@ -12,7 +12,7 @@ pub(super) fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NODEV)
 }
 
-/// `name` is one of the kernel's names, never one from config.json.
+/// `name` has no slash: it is one of the kernel's, or was checked when it was read from config.json.
 pub(super) fn open(cgroup: impl AsFd, name: &str, mode: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(cgroup, name, flags, Mode::empty())

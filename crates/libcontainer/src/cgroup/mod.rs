@@ -9,7 +9,9 @@
 //!
 //! Runs in: runtime.
 
+mod controllers;
 mod create;
+mod delegate;
 mod devices;
 mod events;
 mod file;
@@ -17,6 +19,7 @@ mod freeze;
 mod kill;
 mod process;
 mod remove;
+mod settings;
 mod tree;
 
 pub(crate) use create::Site;

@@ -203,6 +203,12 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
             mount_point: facts.cgroup.mount_point.clone(),
             path: plan.cgroup.path.clone(),
         },
+        resources: bundle
+            .spec
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.resources.clone())
+            .unwrap_or_default(),
         private_pid_namespace: plan.has_private_pid_namespace(),
         late: LateSteps::of(&plan.init),
         poststart: plan.hooks.poststart.clone(),

@@ -53,7 +53,7 @@ impl Container {
         }
     }
 
-    fn not_running(&self) -> Error {
+    pub(super) fn not_running(&self) -> Error {
         self.wrong_status("container not running")
     }
 }

@@ -10,7 +10,9 @@ mod delete;
 mod hook_state;
 mod kill;
 mod launch;
+mod pause;
 mod start;
+mod update;
 
 use std::borrow::Cow;
 use std::ffi::OsString;

@@ -1,20 +1,54 @@
-//! Where the container's cgroup is (runc's rules for its cgroupfs driver), and what devices it may use.
+//! Where the container's cgroup is (runc's rules for its cgroupfs driver), what it limits, and to whom it is delegated.
 //!
 //! Runs in: any process.
 
 use std::path::{Path, PathBuf};
 
+use super::mounts::PlannedMount;
 use super::steps::clean;
-use super::types::CgroupPlan;
-use super::{Inputs, devices};
+use super::types::{CgroupPlan, Remark};
+use super::words::{CLONE_NEWCGROUP, CLONE_NEWUSER};
+use super::{Inputs, devices, resources};
 use crate::spec::SpecError;
 
 const POINTER: &str = "/linux/cgroupsPath";
 
-/// The cgroup and its device program.
-pub(super) fn plan(inputs: &Inputs<'_>) -> Result<CgroupPlan, SpecError> {
-    let rules = inputs.linux.resources.as_ref().map_or(&[][..], |resources| &resources.devices);
-    Ok(CgroupPlan { path: path(inputs)?, devices: devices::program(rules)? })
+/// The cgroup, its device program and its limits.
+pub(super) fn plan(
+    inputs: &Inputs<'_>,
+    mounts: &[PlannedMount<'_>],
+    warnings: &mut Vec<Remark>,
+) -> Result<CgroupPlan, SpecError> {
+    let (rules, settings) = match &inputs.linux.resources {
+        Some(asked) => (asked.devices.as_slice(), resources::settings(asked, warnings)?),
+        None => (&[][..], Vec::new()),
+    };
+    Ok(CgroupPlan {
+        path: path(inputs)?,
+        devices: devices::program(rules)?,
+        settings,
+        owner: owner(inputs, mounts),
+    })
+}
+
+/// The user of the process may manage its part of the hierarchy where it has a cgroup namespace of its own and the
+/// hierarchy is mounted writable in it (runc's rule). `None`: it is the runtime's own user, to whom all is open already.
+fn owner(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Option<u32> {
+    let is_asked = inputs.namespaces.is_new(CLONE_NEWCGROUP)
+        && mounts.iter().any(PlannedMount::is_writable_cgroup);
+    let uid = inputs.process.user.uid;
+    let on_host = if inputs.namespaces.has(CLONE_NEWUSER) {
+        let mappings = inputs.linux.uid_mappings.iter();
+        mappings
+            .filter_map(|map| {
+                let offset = uid.checked_sub(map.container_id)?;
+                (offset < map.size).then(|| map.host_id.checked_add(offset)).flatten()
+            })
+            .next()
+    } else {
+        Some(uid)
+    };
+    on_host.filter(|uid| is_asked && *uid != inputs.facts.euid)
 }
 
 /// Below the root of the hierarchy. An absolute `cgroupsPath` counts from there; a relative one, and without any the

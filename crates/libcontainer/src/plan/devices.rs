@@ -60,7 +60,7 @@ const DEFAULT_RULES: [Rule; 11] = [
 ];
 
 /// The program for `rules` and the default ones; `None` when it would allow everything.
-pub(super) fn program(rules: &[LinuxDeviceCgroup]) -> Result<Option<Vec<u64>>, SpecError> {
+pub(crate) fn program(rules: &[LinuxDeviceCgroup]) -> Result<Option<Vec<u64>>, SpecError> {
     let mut all = Vec::with_capacity(rules.len() + DEFAULT_RULES.len());
     for (index, rule) in rules.iter().enumerate() {
         all.push(Rule::of(index, rule)?);

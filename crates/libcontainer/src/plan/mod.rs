@@ -22,6 +22,7 @@ mod options;
 pub mod print;
 mod process;
 mod program;
+mod resources;
 mod rootfs;
 mod steps;
 mod sysctl;
@@ -34,7 +35,10 @@ mod words;
 use corten_plan::wire::FLAG_EXPECT_PID1;
 use corten_plan::{Op, Point};
 
+pub(crate) use self::devices::program as device_program;
 pub use self::late::LateSteps;
+pub(crate) use self::resources::Update;
+pub use self::resources::{Otherwise, Setting};
 pub use self::types::{
     CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
 };
@@ -93,11 +97,12 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     let mounts = mounts::read(&spec.mounts);
     let mut warnings = warnings(&inputs);
     let spawn = inputs.namespaces.spawn();
+    let cgroup = cgroup::plan(&inputs, &mounts, &mut warnings)?;
     let steps = order(&inputs, &mounts, &mut warnings)?;
     let (bytes, origins) = steps.finish(flags(&spawn))?;
     Ok(Plan {
         spawn,
-        cgroup: cgroup::plan(&inputs)?,
+        cgroup,
         oom_score_adj: inputs.process.oom_score_adj,
         hooks: hooks::of_runtime(inputs.hooks),
         terminal: inputs.process.terminal,

@@ -108,6 +108,13 @@ pub(super) fn fills_dev(mounts: &[PlannedMount<'_>]) -> bool {
 }
 
 impl<'a> PlannedMount<'a> {
+    /// Whether the container may write to the hierarchy of its cgroup.
+    pub fn is_writable_cgroup(&self) -> bool {
+        matches!(self.mount.mount_type.as_str(), "cgroup" | "cgroup2")
+            && self.target == Path::new("/sys/fs/cgroup")
+            && self.options.flags & MS_RDONLY == 0
+    }
+
     fn new(index: usize, mount: &'a Mount) -> Self {
         Self {
             origin: Origin::Element(POINTER, index),

@@ -136,6 +136,13 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
         None => "attach no device program: every device is allowed".into(),
     };
     runtime(lines, "/linux/resources/devices", devices);
+    for setting in &plan.cgroup.settings {
+        let step = format!("write {:?} to {}", setting.text, setting.file);
+        runtime(lines, &setting.origin.to_string(), step);
+    }
+    if let Some(uid) = plan.cgroup.owner {
+        runtime(lines, "/mounts", format!("delegate the cgroup to the user {uid}"));
+    }
     let flags = match plan.spawn.clone_flags {
         0 => String::new(),
         flags => format!("{}|", clone_flags(flags)),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use corten_plan::{Handle, Op, PlanReader};
 
+use super::resources::Setting;
 use super::words::CLONE_NEWPID;
 use crate::spec;
 
@@ -106,13 +107,17 @@ pub struct NamespacePath {
     pub handle: Handle,
 }
 
-/// Where the container's cgroup is and what is attached to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the container's cgroup is, and what it is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CgroupPlan {
     /// Below the root of the unified hierarchy, without a leading slash, without `.` and `..`; never empty.
     pub path: PathBuf,
     /// Device rules as BPF instructions (`struct bpf_insn`, 8 bytes each); `None`: every device is allowed.
     pub devices: Option<Vec<u64>>,
+    /// Limits, in the order in which they are written.
+    pub settings: Vec<Setting>,
+    /// The uid, on the host, that the container's part of the hierarchy is delegated to.
+    pub owner: Option<u32>,
 }
 
 /// The hooks that the runtime process runs, in order.

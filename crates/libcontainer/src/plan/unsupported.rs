@@ -5,9 +5,7 @@
 use super::mounts::PlannedMount;
 use super::types::Remark;
 use super::{Inputs, Origin};
-use crate::spec::{
-    Linux, LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, NamespaceType, Process,
-};
+use crate::spec::{Linux, NamespaceType, Process};
 
 /// All of it, in the order of config.json.
 pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Remark> {
@@ -21,9 +19,6 @@ pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Rema
     }
     found.namespaces(inputs);
     found.linux(inputs.linux);
-    if let Some(resources) = &inputs.linux.resources {
-        found.resources(resources);
-    }
     found.0
 }
 
@@ -74,56 +69,4 @@ impl Found {
             self.add_if(is_asked, pointer, what);
         }
     }
-
-    fn resources(&mut self, resources: &LinuxResources) {
-        // Below 0 is no limit, which a new cgroup has none of.
-        let pids =
-            resources.pids.as_ref().and_then(|pids| pids.limit).is_some_and(|limit| limit >= 0);
-        let network = resources
-            .network
-            .as_ref()
-            .is_some_and(|network| network.class_id.is_some() || !network.priorities.is_empty());
-        let asked = [
-            (resources.memory.as_ref().is_some_and(limits_memory), "memory"),
-            (resources.cpu.as_ref().is_some_and(limits_cpu), "cpu"),
-            (pids, "pids"),
-            (resources.block_io.as_ref().is_some_and(limits_block_io), "blockIO"),
-            (!resources.hugepage_limits.is_empty(), "hugepageLimits"),
-            (network, "network"),
-            (!resources.rdma.is_empty(), "rdma"),
-            (!resources.unified.is_empty(), "unified"),
-        ];
-        for (is_asked, name) in asked {
-            self.add_if(is_asked, &format!("/linux/resources/{name}"), "resource limits are");
-        }
-    }
-}
-
-/// Engines write zeros for what they do not set, which runc takes for that.
-fn limits_memory(memory: &LinuxMemory) -> bool {
-    let limits = [memory.limit, memory.reservation, memory.swap];
-    // -1 is no limit.
-    limits.iter().flatten().any(|limit| *limit > 0)
-        || memory.swappiness.is_some()
-        || memory.disable_oom_killer == Some(true)
-}
-
-fn limits_cpu(cpu: &LinuxCpu) -> bool {
-    [cpu.shares, cpu.burst, cpu.period, cpu.realtime_period]
-        .iter()
-        .flatten()
-        .any(|value| *value != 0)
-        || [cpu.quota, cpu.realtime_runtime].iter().flatten().any(|value| *value > 0)
-        || !cpu.cpus.is_empty()
-        || !cpu.mems.is_empty()
-        || cpu.idle.is_some()
-}
-
-fn limits_block_io(block_io: &LinuxBlockIo) -> bool {
-    [block_io.weight, block_io.leaf_weight].iter().flatten().any(|weight| *weight != 0)
-        || !block_io.weight_device.is_empty()
-        || !block_io.throttle_read_bps_device.is_empty()
-        || !block_io.throttle_write_bps_device.is_empty()
-        || !block_io.throttle_read_iops_device.is_empty()
-        || !block_io.throttle_write_iops_device.is_empty()
 }

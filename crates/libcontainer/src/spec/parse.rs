@@ -2,7 +2,9 @@
 //!
 //! Runs in: any process.
 
-use super::{Spec, SpecError, scan};
+use serde::de::DeserializeOwned;
+
+use super::{LinuxResources, Spec, SpecError, scan};
 
 /// Parses config.json: strict as to JSON (UTF-8, one document, no key twice, no NUL), lenient as to properties that
 /// this version does not know, which the specification says to ignore.
@@ -10,12 +12,24 @@ use super::{Spec, SpecError, scan};
 /// # Errors
 /// The first problem, with its pointer.
 pub fn parse(bytes: &[u8]) -> Result<Spec, SpecError> {
+    document(bytes)
+}
+
+/// Parses what `linux.resources` is in a config.json, as [`parse`] does; pointers begin there.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_resources(bytes: &[u8]) -> Result<LinuxResources, SpecError> {
+    document(bytes)
+}
+
+fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SpecError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         SpecError::new("", format!("is not UTF-8 at byte {}", error.valid_up_to()))
     })?;
     let complete = scan::check(text)?;
     match serde_json::from_str(text) {
-        Ok(spec) if complete => Ok(spec),
+        Ok(found) if complete => Ok(found),
         Ok(_) => Err(SpecError::new("", "is not JSON")),
         Err(error) => Err(explain(text, &error)),
     }

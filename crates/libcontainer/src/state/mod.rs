@@ -137,6 +137,9 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
     pub cgroup: CgroupRecord,
+    /// Limits and device rules: of config.json, and what `update` has changed since.
+    #[serde(default, skip_serializing_if = "is_unlimited")]
+    pub resources: spec::LinuxResources,
     /// Whether the container has a pid namespace of its own: killing its init kills all of it.
     pub private_pid_namespace: bool,
     /// What init does after `start`; absent when it does not wait.
@@ -146,6 +149,10 @@ pub(crate) struct Record {
     pub poststart: Vec<spec::Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<spec::Hook>,
+}
+
+fn is_unlimited(resources: &spec::LinuxResources) -> bool {
+    *resources == spec::LinuxResources::default()
 }
 
 /// The container's first process.

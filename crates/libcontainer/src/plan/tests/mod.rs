@@ -23,6 +23,7 @@ fn facts() -> Facts {
             layout: CgroupLayout::Unified,
             mount_point: "/sys/fs/cgroup".into(),
             own: "/user.slice/session.scope".into(),
+            bound_to_v1: Vec::new(),
         },
     }
 }

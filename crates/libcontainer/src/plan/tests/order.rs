@@ -1,7 +1,7 @@
 //! The order of init's steps, and how init is started.
 
 use corten_plan::wire::{FLAG_EXPECT_PID1, PlanReader};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{bundle, facts, names, planned, refused, request};
 use crate::plan::words::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME};
@@ -285,20 +285,6 @@ fn unsupported_each_is_named() {
             json!({ "linux": { "namespaces": [{ "type": "user" }, { "type": "mount" }] } }),
         ),
         (
-            "/linux/resources/memory",
-            json!({ "linux": { "resources": { "memory": { "limit": 1 } } } }),
-        ),
-        ("/linux/resources/cpu", json!({ "linux": { "resources": { "cpu": { "cpus": "0" } } } })),
-        ("/linux/resources/pids", json!({ "linux": { "resources": { "pids": { "limit": 0 } } } })),
-        (
-            "/linux/resources/blockIO",
-            json!({ "linux": { "resources": { "blockIO": { "weight": 10 } } } }),
-        ),
-        (
-            "/linux/resources/unified",
-            json!({ "linux": { "resources": { "unified": { "a": "b" } } } }),
-        ),
-        (
             "/mounts/0/options/1",
             json!({ "mounts": [{ "destination": "/a", "source": "/b", "options": ["bind", "idmap"] }] }),
         ),
@@ -323,5 +309,31 @@ fn unsupported_zeros_that_engines_write_are_nothing() {
         "blockIO": { "weight": 0 },
     } } }));
     assert_eq!(plan.unsupported, []);
+    assert_eq!(plan.cgroup.settings, []);
     assert!(plan.cgroup.devices.is_some());
+}
+
+#[test]
+fn cgroup_is_delegated_where_the_container_may_write_to_it() {
+    let owner = |options: &[&str], namespace: &str, uid: u32, mappings: Value| {
+        let mount = json!({ "destination": "/sys/fs/cgroup/", "type": "cgroup", "source": "cgroup", "options": options });
+        let namespaces = json!([{ "type": "mount" }, { "type": namespace }, { "type": "user" }]);
+        let count = if mappings.is_null() { 2 } else { 3 };
+        let namespaces = namespaces.as_array().unwrap()[..count].to_vec();
+        planned(json!({
+            "mounts": [mount],
+            "process": { "user": { "uid": uid, "gid": 0 } },
+            "linux": { "namespaces": namespaces, "uidMappings": mappings }
+        }))
+        .cgroup
+        .owner
+    };
+    let mapped = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    assert_eq!(owner(&["rw"], "cgroup", 0, mapped.clone()), Some(100_000));
+    assert_eq!(owner(&[], "cgroup", 5, mapped.clone()), Some(100_005));
+    assert_eq!(owner(&["rw"], "cgroup", 70_000, mapped.clone()), None, "not mapped");
+    assert_eq!(owner(&["ro"], "cgroup", 0, mapped.clone()), None);
+    assert_eq!(owner(&["rw"], "ipc", 0, mapped), None, "the host's cgroup namespace");
+    assert_eq!(owner(&["rw"], "cgroup", 0, Value::Null), None, "the runtime's own user");
+    assert_eq!(owner(&["rw"], "cgroup", 1000, Value::Null), Some(1000));
 }

@@ -21,7 +21,7 @@ mod version;
 
 pub use self::sysctl::sysctl_path;
 use super::limits::{MAX_HOST_NAME, MAX_STEPS};
-use super::{Hook, Hooks, NamespaceType, Spec, SpecError};
+use super::{Hook, Hooks, LinuxResources, NamespaceType, Spec, SpecError};
 
 /// What a check gives.
 type Check = Result<(), SpecError>;
@@ -50,6 +50,14 @@ pub fn validate(spec: &Spec) -> Result<Vec<SpecError>, SpecError> {
         linux::check(linux, &mut warnings)?;
     }
     Ok(warnings)
+}
+
+/// Checks resources by themselves, as `update` has them; pointers are those into a config.json.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate_resources(resources: &LinuxResources) -> Result<(), SpecError> {
+    resources::check(resources)
 }
 
 fn check_root(spec: &Spec) -> Check {

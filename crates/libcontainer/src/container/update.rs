@@ -1,0 +1,97 @@
+//! `update`: other limits for a container that is there.
+//!
+//! All or nothing: a limit that the kernel refuses takes back those before it, and so does a state that cannot be saved.
+//!
+//! Runs in: runtime.
+
+use std::time::Duration;
+
+use super::Container;
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::plan::{Update, device_program};
+use crate::spec::{LinuxDeviceCgroup, LinuxMemory, LinuxResources, SpecError};
+use crate::state::{Found, Record, Status};
+
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Changes the limits that `asked` names, and the device rules if it has some; all else stays.
+    ///
+    /// # Errors
+    /// [`Error::WrongStatus`] with runc's text `container not running`; [`Error::Property`] with a pointer as into
+    /// config.json: `/linux/resources/memory/limit`; [`Error::Unsupported`] for a controller that cannot be had. After an
+    /// error everything is as it was.
+    pub fn update(&self, asked: &LinuxResources) -> Result<(), Error> {
+        let lock = self.dir.lock(LOCK_DEADLINE)?;
+        if self.observe_locked(&lock)?.0 == Status::Stopped {
+            return Err(self.not_running());
+        }
+        // Not as it was loaded: another update may have come before this one.
+        let Found::Record(mut record) = self.dir.read()? else { return Err(self.not_running()) };
+        let update = Update::new(&record.resources, asked).map_err(refused)?;
+        for warning in &update.warnings {
+            log::warn!("{}: {}", warning.pointer, warning.text);
+        }
+        let cgroup = self.cgroup()?.ok_or_else(|| self.not_running())?;
+        if let (Some(true), Some(memory)) = (checks(asked), &update.merged.memory) {
+            refuse_below_use(&cgroup, memory)?;
+        }
+        let changed = cgroup.change(&update.settings)?;
+        let before = std::mem::replace(&mut record.resources, update.merged);
+        let saved = self.change_devices(&cgroup, &asked.devices, &record, &before);
+        saved.inspect_err(|_| changed.revert())
+    }
+
+    /// Replaces the device program, if there are new rules, and saves the state.
+    fn change_devices(
+        &self,
+        cgroup: &Cgroup,
+        rules: &[LinuxDeviceCgroup],
+        record: &Record,
+        before: &LinuxResources,
+    ) -> Result<(), Error> {
+        if rules.is_empty() {
+            return self.dir.write_state(record);
+        }
+        replace_devices(cgroup, rules)?;
+        self.dir.write_state(record).inspect_err(|_| {
+            if let Err(error) = replace_devices(cgroup, &before.devices) {
+                log::warn!("set the device rules back: {error}");
+            }
+        })
+    }
+}
+
+fn replace_devices(cgroup: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), Error> {
+    match device_program(rules).map_err(refused)? {
+        Some(program) => cgroup.replace_devices(&program),
+        None => cgroup.remove_devices(),
+    }
+}
+
+fn checks(asked: &LinuxResources) -> Option<bool> {
+    asked.memory.as_ref().and_then(|memory| memory.check_before_update)
+}
+
+/// `checkBeforeUpdate`, in the words of runc. Where the use cannot be read, the kernel decides.
+fn refuse_below_use(cgroup: &Cgroup, memory: &LinuxMemory) -> Result<(), Error> {
+    let Some(used) = cgroup.number("memory.current") else { return Ok(()) };
+    let with_swap = used.saturating_add(cgroup.number("memory.swap.current").unwrap_or(0));
+    for (property, name, limit, used) in [
+        ("swap", "memory+swap limit", memory.swap, with_swap),
+        ("limit", "memory limit", memory.limit, used),
+    ] {
+        if let Some(limit) = limit.filter(|limit| (1..=used).contains(limit)) {
+            return Err(Error::Property {
+                pointer: format!("/linux/resources/memory/{property}"),
+                problem: format!("rejecting {name} {limit} <= usage {used}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn refused(SpecError { pointer, problem }: SpecError) -> Error {
+    Error::Property { pointer, problem }
+}
