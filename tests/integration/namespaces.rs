@@ -31,6 +31,8 @@ table! {
     joined_network_alone_leaves_the_others_new: [Root],
     joined_cgroup_namespace_is_that_of_the_path: [Root, PureCgroup2],
     joined_time_namespace_is_that_of_the_path: [Root, Namespace("time"), NotOn("runc", NO_TIME), NotOn("crun", NO_TIME)],
+    joined_mount_namespace_is_that_of_the_path: [Root, NotOn("crun", "mounts nothing in it")],
+    joined_mount_namespace_of_the_runtime_is_refused: [Root, Corten("the others make the container's root that of the host")],
     joined_namespaces_leave_no_helper_behind: [Root],
     joined_namespace_survives_the_one_who_made_it: [Root],
     path_of_another_kind_is_refused: [Root, NotOn("crun", NO_KIND_CHECK), NotOn("runc", NO_KIND_CHECK)],
@@ -237,6 +239,63 @@ fn joined_time_namespace_is_that_of_the_path(runtime: &Runtime) -> TestResult {
         "the clock is not that of the namespace: {seen}"
     );
     Ok(())
+}
+
+/// A process in a mount namespace of its own, with a file that is seen in it alone.
+struct Holder {
+    process: std::process::Child,
+    directory: std::path::PathBuf,
+}
+
+impl Holder {
+    fn new(runtime: &Runtime) -> Result<Self, Failed> {
+        use std::io::Read as _;
+        let directory = runtime.directory().join("held");
+        fs::create_dir(&directory)?;
+        let script = "mount -t tmpfs held \"$0\" && touch \"$0/here\" && echo x && exec sleep 1000";
+        let mut process = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation=private", "sh", "-c", script])
+            .arg(&directory)
+            .stdout(std::process::Stdio::piped())
+            .spawn()?;
+        let mut ready = [0; 1];
+        process.stdout.as_mut().ok_or("no output")?.read_exact(&mut ready)?;
+        Ok(Self { process, directory })
+    }
+
+    fn pid(&self) -> Result<i32, Failed> {
+        Ok(self.process.id().try_into()?)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn joined_mount_namespace_is_that_of_the_path(runtime: &Runtime) -> TestResult {
+    let holder = Holder::new(runtime)?;
+    let pid = holder.pid()?;
+    let namespace = namespace_of(pid, "mnt")?;
+    let seen = sh(
+        runtime,
+        "readlink /proc/self/ns/mnt; ls /held; ls -d /bin /proc/self",
+        |config| {
+            join(config, "mount", pid);
+            let bind = json!({ "destination": "/held", "type": "bind", "source": holder.directory, "options": ["bind"] });
+            add(config, "/mounts", bind);
+        },
+    )?;
+    ensure_eq!(seen, format!("{namespace}\nhere\n/bin\n/proc/self\n"));
+    ensure!(!holder.directory.join("here").exists(), "a mount has come out of the namespace");
+    Ok(())
+}
+
+fn joined_mount_namespace_of_the_runtime_is_refused(runtime: &Runtime) -> TestResult {
+    let own = std::process::id().try_into()?;
+    refuses(runtime, &["/linux/namespaces/5", "runtime's own"], |config| join(config, "mount", own))
 }
 
 fn joined_namespaces_leave_no_helper_behind(runtime: &Runtime) -> TestResult {

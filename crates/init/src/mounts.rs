@@ -16,9 +16,8 @@ use crate::report::{At, Detail, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR__ATIME, MOUNT_ATTR_RDONLY, MS_REC,
-    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_BENEATH,
-    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, S_IFDIR, STATX_ATTR_MOUNT_ROOT,
-    TMPFS_MAGIC,
+    MS_REMOUNT, MountAttr, O_PATH, OPEN_TREE_CLONE, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV, S_IFDIR, STATX_ATTR_MOUNT_ROOT, TMPFS_MAGIC,
 };
 use crate::sys::{Errno, Fd, FdRef, close_dropped, fs, mount};
 use crate::target::{self, Leaf, Target};
@@ -342,10 +341,8 @@ fn open_target(
     // known to be none, and on no mount in it, is in none: one call says both where it is and that.
     let last = last.as_ref().and_then(|last| Some((last, last.below(path)?)));
     if let Some((LastMount { root: Some(root), .. }, rest)) = last {
-        let resolve =
-            RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-        let open = || fs::openat2(root.get(), rest, leaf.flags(), 0, resolve);
-        if let Ok(fd) = target::retry(open) {
+        let resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+        if let Ok(fd) = target::open(root.get(), rest, leaf.flags(), resolve) {
             return Ok(Target { fd, made: false });
         }
     }

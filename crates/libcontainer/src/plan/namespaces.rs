@@ -27,7 +27,7 @@ const POINTER: &str = "/linux/namespaces";
 pub(super) struct Namespaces {
     /// `CLONE_NEW*` of those that are made.
     pub new: u32,
-    /// Those that are joined, in the order of config.json.
+    /// Those that are joined, in the order of config.json, a mount namespace last: it takes the host's procfs away.
     pub joined: Vec<NamespacePath>,
 }
 
@@ -49,6 +49,7 @@ impl Namespaces {
             let path = PathBuf::from(&namespace.path);
             all.joined.push(NamespacePath { kind, path, pointer, handle: Handle(handle) });
         }
+        all.joined.sort_by_key(|namespace| namespace.kind == CLONE_NEWNS);
         Ok(all)
     }
 

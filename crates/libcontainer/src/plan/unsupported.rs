@@ -45,14 +45,8 @@ impl Found {
     fn namespaces(&mut self, inputs: &Inputs<'_>) {
         for (index, namespace) in inputs.linux.namespaces.iter().enumerate() {
             let pointer = Origin::Element("/linux/namespaces", index).to_string();
-            let is_joined = !namespace.path.is_empty();
-            match namespace.namespace_type {
-                NamespaceType::User => self.add(&pointer, "user namespaces are not supported yet"),
-                // pivot_root would change the root of every process in it.
-                NamespaceType::Mount if is_joined => {
-                    self.add(&pointer, "joining a mount namespace is not supported yet");
-                }
-                _ => {}
+            if namespace.namespace_type == NamespaceType::User {
+                self.add(&pointer, "user namespaces are not supported yet");
             }
         }
     }

@@ -108,6 +108,14 @@ fn check_preserved(listen_fds: u32, kept: u32) -> Result<(), Error> {
     Ok(())
 }
 
+fn is_own_mount_namespace(namespace: &OwnedFd) -> bool {
+    let same = |own: rustix::fs::Stat| {
+        rustix::fs::fstat(namespace)
+            .is_ok_and(|it| (it.st_dev, it.st_ino) == (own.st_dev, own.st_ino))
+    };
+    rustix::fs::stat("/proc/self/ns/mnt").is_ok_and(same)
+}
+
 fn open_namespace(join: &NamespacePath) -> Result<OwnedFd, Error> {
     let problem = |text: String| Error::Property { pointer: join.pointer.clone(), problem: text };
     let shown = join.path.display();
@@ -116,6 +124,10 @@ fn open_namespace(join: &NamespacePath) -> Result<OwnedFd, Error> {
         problem(format!("open namespace {shown}: {}", io::Error::from(errno)))
     })?;
     match sys::namespace::kind(namespace.as_fd()) {
+        // pivot_root(2) changes the root of every process in it.
+        Ok(kind) if kind == join.kind && is_own_mount_namespace(&namespace) => Err(problem(
+            format!("{shown} is the runtime's own: its root would become that of the container"),
+        )),
         Ok(kind) if kind == join.kind => Ok(namespace),
         Ok(_) => Err(problem(format!("{shown} is a namespace of another type"))),
         Err(_) => Err(problem(format!("{shown} is not a namespace"))),
