@@ -90,7 +90,7 @@ pub fn open(root: FdRef<'_>, path: &CStr, flags: u32, resolve: u64) -> Called<Fd
 ///
 /// # Errors
 /// Those of the call.
-pub fn retry(mut open: impl FnMut() -> Called<Fd>) -> Called<Fd> {
+fn retry(mut open: impl FnMut() -> Called<Fd>) -> Called<Fd> {
     let mut result = open();
     for _ in 1..ATTEMPTS {
         if !matches!(result, Err(Errno::EAGAIN)) {
