@@ -30,6 +30,7 @@ mod crash;
 mod credentials;
 mod devices;
 mod errors;
+mod exec;
 mod hook_failures;
 mod hooks;
 mod invocations;
@@ -62,6 +63,7 @@ fn tests() -> Vec<Test> {
         callers::tests(),
         configs::tests(),
         errors::tests(),
+        exec::tests(),
         crash::tests(),
         console::tests(),
         hooks::tests(),

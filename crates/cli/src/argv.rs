@@ -90,6 +90,11 @@ impl CommandLine {
             }
             let Some(flag) = Flag::parse(&word) else {
                 self.operands.push(word);
+                // `exec ID ls -l`: what follows is the program's.
+                if command.get_positionals().any(Arg::is_trailing_var_arg_set) {
+                    self.operands.extend(words);
+                    return Ok(());
+                }
                 continue;
             };
             if flag.is_help() {
@@ -312,6 +317,29 @@ mod tests {
     }
 
     #[test]
+    fn exec_takes_no_flags_after_the_container() {
+        assert_eq!(
+            sorted("exec -t --env A=1 -e=B=2 c1 sh --root -- -c"),
+            ["", "exec", "--tty --env=A=1 --env=B=2", "c1 sh --root -- -c"]
+        );
+    }
+
+    #[test]
+    fn go_runc_and_conmon_exec_is_sorted() {
+        assert_eq!(
+            sorted(
+                "--root /r exec --process /p.json --console-socket /s --detach --pid-file /b/e.pid c1"
+            ),
+            [
+                "--root=/r",
+                "exec",
+                "--process=/p.json --console-socket=/s --detach --pid-file=/b/e.pid",
+                "c1"
+            ]
+        );
+    }
+
+    #[test]
     fn spec_rootless_is_the_flag_of_the_command() {
         assert_eq!(
             sorted("--rootless auto spec --rootless"),
@@ -374,8 +402,8 @@ mod tests {
 
     #[test]
     fn words_of_an_unknown_command_are_operands() {
-        let line = split("exec c1 ls --color");
-        assert_eq!(line.command.unwrap(), "exec");
+        let line = split("nonesuch c1 ls --color");
+        assert_eq!(line.command.unwrap(), "nonesuch");
         assert_eq!(line.operands, ["c1", "ls", "--color"]);
     }
 }

@@ -10,7 +10,9 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use libcontainer::{Console, Container, ContainerProcess, CreateOptions, ExitStatus, Signal};
+use libcontainer::{
+    Console, Container, ContainerProcess, CreateOptions, ExecOptions, ExitStatus, Signal,
+};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Known, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
@@ -42,6 +44,27 @@ pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::R
     }
     // The end of this process closes them all at once.
     std::mem::forget((container, init, signals));
+    Ok(exit_code(outcome?))
+}
+
+/// Executes a process in a container and returns its exit code, as [`run`] does.
+pub fn exec(container: &Container, mut options: ExecOptions) -> anyhow::Result<ExitCode> {
+    let signals = block_signals().context("block signals")?;
+    options.console = Some(Console::Receive);
+    let mut terminal = Ok(None);
+    let process = container.exec_prepared(&options, |socket| {
+        terminal = socket.map_or(Ok(None), Terminal::receive);
+    })?;
+    let outcome = terminal
+        .context("receive the terminal of the process")
+        .and_then(|terminal| stay(&signals, &process, terminal));
+    if outcome.is_err()
+        && let Err(error) = process.signal(Signal::KILL)
+    {
+        log::debug!("{:#}", anyhow::Error::new(error));
+    }
+    // The end of this process closes them all at once.
+    std::mem::forget((process, signals));
     Ok(exit_code(outcome?))
 }
 

@@ -118,8 +118,12 @@ fn invocation(line: &CommandLine) -> anyhow::Result<Invocation> {
         return Ok(Invocation::Help(Some(name.clone())));
     }
     let matches = entry.parse(line)?;
-    fds::check_preserved(&matches)
-        .with_context(|| format!("{PROGRAM} {} failed", name.display()))?;
+    let preserved = fds::check_preserved(&matches);
+    if name == "exec" {
+        preserved.context(commands::exec::ExecFailed)?;
+    } else {
+        preserved.with_context(|| format!("{PROGRAM} {} failed", name.display()))?;
+    }
     Ok(Invocation::Command(entry, matches))
 }
 

@@ -5,10 +5,11 @@
 use crate::exit::ExitCode;
 use std::io::{self, Write};
 
+use crate::commands::exec::ExecFailed;
 use crate::log;
 use crate::usage::UsageError;
 
-/// Reports what has made the command fail. All of runc's own errors exit with 1.
+/// Reports what has made the command fail. All of runc's own errors exit with 1, but for those of exec.
 pub fn failure(error: &anyhow::Error) -> ExitCode {
     let text = in_gos_words(format!("{error:#}"));
     log::ensure_open();
@@ -20,7 +21,7 @@ pub fn failure(error: &anyhow::Error) -> ExitCode {
     {
         note(usage);
     }
-    ExitCode::FAILURE
+    if error.is::<ExecFailed>() { ExitCode::from(255) } else { ExitCode::FAILURE }
 }
 
 /// Writes a line to stderr that is not for the log.

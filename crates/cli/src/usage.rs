@@ -5,8 +5,8 @@
 use std::ffi::OsStr;
 use std::fmt;
 
-use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command};
 
 use crate::PROGRAM;
 
@@ -98,7 +98,8 @@ impl UsageError {
 
 fn operand_range(command: &Command) -> (usize, usize) {
     let least = command.get_positionals().filter(|operand| operand.is_required_set()).count();
-    (least, command.get_positionals().count())
+    let takes_the_rest = command.get_positionals().any(Arg::is_trailing_var_arg_set);
+    (least, if takes_the_rest { usize::MAX } else { command.get_positionals().count() })
 }
 
 fn one_line(text: &str) -> String {

@@ -12,12 +12,21 @@ use crate::sys::abi::{CLONE_NEWTIME, CLONE_PARENT, IFF_UP, O_WRONLY, SIOCSIFFLAG
 use crate::sys::process::Forked;
 use crate::sys::{self, Errno, FdRef, fs, process, socket};
 
-/// [`corten_plan::Op::Join`].
+/// [`corten_plan::Op::Join`] and [`corten_plan::Op::JoinProcess`]: `setns` takes fds of both kinds.
 ///
 /// # Errors
 /// Those of setns(2).
 pub fn join(init: &Init, handle: Handle, kind: u32) -> Done {
     process::setns(init.handles.get(handle)?, kind).at(Stage::Op)
+}
+
+/// [`corten_plan::Op::EnterCgroup`].
+///
+/// # Errors
+/// [`Stage::Write`]: those of `cgroups(7)`.
+pub fn enter_cgroup(init: &Init, handle: Handle) -> Done {
+    // 0: who writes.
+    write_all(init.handles.get(handle)?, b"0")
 }
 
 /// [`corten_plan::Op::TimeNamespace`].

@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 
 use corten_plan::frame::{FRAME_LENGTH, STARTED};
+use corten_plan::wire::Ids;
 use corten_plan::{Frame, Handle, Point, Stage};
 
 use crate::handles::number;
@@ -21,6 +22,9 @@ use crate::target;
 
 /// How many lines of `/etc/passwd` are looked at: the image must not make us read for ever.
 const MAX_LINES: u32 = 1_000_000;
+
+/// `CONFIG_NR_CPUS` is at most this.
+const MAX_CPUS: usize = 8192;
 
 /// More files than init ever has open.
 const MANY_FILES: u64 = 256;
@@ -154,6 +158,19 @@ fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&
         }
     }
     Ok(None)
+}
+
+/// [`corten_plan::Op::Affinity`].
+///
+/// # Errors
+/// Those of sched_setaffinity(2): EINVAL when the cgroup has none of the CPUs.
+pub fn affinity(cpus: Ids<'_>) -> Done {
+    let mut mask = [0; MAX_CPUS / 32];
+    let Some(words) = mask.get_mut(..cpus.len()) else {
+        return Err(Failed::new(Stage::Plan, Errno::EINVAL));
+    };
+    words.iter_mut().zip(cpus.iter()).for_each(|(to, from)| *to = from);
+    process::set_affinity(words).at(Stage::Op)
 }
 
 /// [`corten_plan::Op::Rlimit`].

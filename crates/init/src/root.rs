@@ -4,7 +4,7 @@
 
 use core::ffi::CStr;
 
-use corten_plan::Stage;
+use corten_plan::{Handle, Stage};
 
 use crate::handles::number;
 use crate::kept::Kept;
@@ -150,6 +150,15 @@ pub fn chroot(init: &mut Init) -> Done {
     fs::chroot(c".").at(Stage::Op)?;
     enter(init);
     Ok(())
+}
+
+/// [`corten_plan::Op::EnterRoot`].
+///
+/// # Errors
+/// See [`Stage`].
+pub fn enter_handle(init: &mut Init, handle: Handle) -> Done {
+    init.root = Some(init.handles.take(handle)?);
+    chroot(init)
 }
 
 /// [`corten_plan::Op::RootAttr`].

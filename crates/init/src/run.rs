@@ -204,6 +204,10 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
     init.forget(op);
     match *op {
         Op::Join { handle, kind } => namespaces::join(init, handle, kind),
+        Op::JoinProcess { handle, flags } => namespaces::join(init, handle, flags),
+        Op::EnterRoot { handle } => root::enter_handle(init, handle),
+        Op::EnterCgroup { handle } => namespaces::enter_cgroup(init, handle),
+        Op::Affinity { cpus } => crate::process::affinity(cpus),
         Op::Unshare { flags } => process::unshare(flags).at(Stage::Op),
         Op::TimeNamespace { offsets } => namespaces::time(offsets),
         Op::Fork { flags } => namespaces::fork(init, flags),

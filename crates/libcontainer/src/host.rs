@@ -15,7 +15,7 @@ use crate::error::Error;
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 /// `CAP_CHECKPOINT_RESTORE` of Linux 5.9, which every kernel that corten runs on knows, and the last that has a name so far.
 /// What a later kernel adds, init finds and drops.
-const LAST_CAPABILITY: u32 = 40;
+pub(crate) const LAST_CAPABILITY: u32 = 40;
 const UNIFIED: &str = "/sys/fs/cgroup";
 const HYBRID: &str = "/sys/fs/cgroup/unified";
 
@@ -96,6 +96,12 @@ fn is_cgroup2(path: &str) -> bool {
 #[expect(clippy::cast_sign_loss, reason = "a magic number; its type differs by architecture")]
 fn magic(filesystem: &StatFs) -> u64 {
     filesystem.f_type as u64
+}
+
+/// The cgroup of the process whose `/proc/PID/cgroup` is `path`, with a leading slash.
+pub(crate) fn cgroup_of(path: &str) -> Result<PathBuf, Error> {
+    let content = read_file(path)?;
+    Ok(parse_own_cgroup(&content).unwrap_or_else(|| "/".into()))
 }
 
 /// The path of the line `0::PATH` (`cgroups(7)`). A cgroup above the root of our cgroup namespace shows as `/../..`: it

@@ -32,7 +32,7 @@ pub mod state;
 mod sys;
 pub mod trace;
 
-pub use container::{Console, Container, ContainerProcess, CreateOptions, ExitStatus};
+pub use container::{Console, Container, ContainerProcess, CreateOptions, ExecOptions, ExitStatus};
 pub use error::{Error, HookError, InitError};
 pub use signal::Signal;
 pub use state::{ContainerId, Status};

@@ -447,4 +447,21 @@ ops! {
     /// `PR_SET_DUMPABLE` 0, from here to execve, [`Op::Credentials`] included: who is in a namespace that is about to be
     /// joined cannot trace init, nor look at what it has open.
     NotDumpable = 100
+
+    // -- exec --------------------------------------------------------------------------------------------------
+
+    /// `setns` into the namespaces in `flags` (`CLONE_NEW*`) of the process that the handle is a pidfd of, all or none.
+    JoinProcess = 91 {
+        handle: Handle,
+        flags: u32,
+    }
+    /// `chroot` to the directory that the handle is open on; it is the root from here on.
+    EnterRoot = 92 { handle: Handle, }
+    /// Moves this process into the cgroup whose `cgroup.procs` the handle is open on.
+    EnterCgroup = 93 { handle: Handle, }
+    /// `sched_setaffinity` of this process.
+    Affinity = 94 {
+        /// A bit for each CPU, the lowest first.
+        cpus: Ids<'a>,
+    }
 }

@@ -5,6 +5,7 @@
 mod create;
 mod create_flags;
 pub mod delete;
+pub mod exec;
 mod kill;
 mod list;
 mod pause;
@@ -50,7 +51,7 @@ macro_rules! commands {
 }
 
 commands!(
-    create, delete, kill, list, pause, plan, resume, run, spec, start, state, update, version
+    create, delete, exec, kill, list, pause, plan, resume, run, spec, start, state, update, version
 );
 
 /// The command of this name.
@@ -80,7 +81,7 @@ impl Entry {
 
     /// Whether it blocks signals itself, where it stays until a container's process has ended.
     pub fn blocks_signals(&self) -> bool {
-        self.name == "run"
+        matches!(self.name, "run" | "exec")
     }
 
     /// Does it.

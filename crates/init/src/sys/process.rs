@@ -219,6 +219,13 @@ pub fn allow_all_cpus() -> Result<()> {
     unsafe { call!(SCHED_SETAFFINITY, 0u32, ALL.len(), ALL.as_ptr()) }.map(drop)
 }
 
+/// `sched_setaffinity` of this thread: a bit for each CPU, the lowest first. Little-endian, as all that we run on are, so
+/// that words of 32 bits lie as `long`s do.
+pub fn set_affinity(words: &[u32]) -> Result<()> {
+    // SAFETY: the kernel reads the bytes of `words`, as many as are given.
+    unsafe { call!(SCHED_SETAFFINITY, 0u32, size_of_val(words), words.as_ptr()) }.map(drop)
+}
+
 /// `ioprio_set` of this process.
 pub fn set_io_priority(value: u32) -> Result<()> {
     // SAFETY: no pointers.

@@ -17,6 +17,7 @@ mod events;
 mod file;
 mod freeze;
 mod kill;
+mod member;
 mod process;
 mod remove;
 mod settings;

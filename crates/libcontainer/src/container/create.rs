@@ -5,15 +5,17 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::SystemTime;
 
+use corten_plan::Handle;
+
 use super::hook_state::own_environment;
-use super::launch::{self, Launch, Undo};
-use super::{Console, Container, ContainerProcess, CreateOptions};
+use super::launch::{self, Launch, Start, Undo};
+use super::{Container, ContainerProcess, CreateOptions};
 use crate::cgroup;
 use crate::error::Error;
 use crate::host::Facts;
-use crate::plan::{self, LateSteps, Plan, Request};
-use crate::runtime::handles::Handles;
-use crate::runtime::{console, pid_file, start_fifo};
+use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
+use crate::runtime::handles::{Handles, Outside};
+use crate::runtime::start_fifo;
 use crate::spec::Bundle;
 use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir};
 use crate::trace::Span;
@@ -67,9 +69,9 @@ fn create(
     let trace = options.trace.as_deref();
     let id = ContainerId::new(&options.id)?;
     let (bundle, facts, plan) = prepare(options, start_at_once)?;
-    refuse_unsupported(&plan)?;
-    check_console(plan.terminal, options.console.as_ref())?;
-    let handles = Handles::open(&plan, options)?;
+    launch::refuse_unsupported(&plan.warnings, &plan.unsupported)?;
+    launch::check_console(plan.terminal, options.console.as_ref())?;
+    let handles = Handles::open(&plan.spawn.joins, plan.terminal, &options.outside())?;
     // --- nothing on the machine has changed so far ---
 
     let span = Span::begin(trace, "state");
@@ -90,14 +92,29 @@ fn create(
     drop(span);
 
     let fifo = if start_at_once { None } else { Some(start_fifo::create(&dir)?) };
-    let spawned = launch::start(&plan, &handles, &cgroup, fifo.as_ref(), options)?;
+    let fifo_handle = fifo.as_ref().map(|fifo| (Handle::START_FIFO, fifo.as_fd()));
+    let spawned = launch::start(&Start {
+        init: &plan.init,
+        spawn: &plan.spawn,
+        handles: &handles,
+        own: fifo_handle.as_slice(),
+        cgroup: Some(cgroup.fd()),
+        kept: options.listen_fds.saturating_add(options.preserve_fds),
+        stdio: options.stdio.as_ref(),
+        trace,
+    })
+    .map_err(|error| error.of(&plan.spawn))?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
     let launch = Launch::new(&plan, options, &spawned)?;
     launch.mounted(&dir, &intent)?;
-    let record = Record { init: Some(launch.identity()?), ..intent.clone() };
+    let record = Record {
+        init: Some(launch.identity()?),
+        exec: Some(ExecBase::of(&bundle, options.no_new_keyring)),
+        ..intent.clone()
+    };
     // The state is saved before init is told to go on: from then on it lives without us.
     dir.write_state(&record)?;
-    publish(&spawned.init, options, &handles)?;
+    launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"standard")?;
     before_execve(handles.console_receiver());
     launch.ready(&record)?;
     if start_at_once {
@@ -115,22 +132,6 @@ fn create(
         ran.inspect_err(|_| launch::kill_and_reap(&spawned.init))?;
     }
     Ok((container, spawned.init))
-}
-
-/// Tells the caller of create which process init is.
-fn publish(
-    init: &ContainerProcess,
-    options: &CreateOptions,
-    handles: &Handles<'_>,
-) -> Result<(), Error> {
-    if let Some(path) = &options.pid_file {
-        pid_file::write(path, init.pid)?;
-    }
-    if let Some(socket) = &handles.pidfd_socket {
-        let sent = console::send_fd(socket.as_fd(), b"standard", init.pidfd());
-        sent.map_err(|source| Error::Os { call: "send to --pidfd-socket".into(), source })?;
-    }
-    Ok(())
 }
 
 /// Reads what was asked for and decides what will be done; no effects.
@@ -158,33 +159,20 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
     Ok((bundle, facts, plan))
 }
 
+impl CreateOptions {
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            console: self.console.as_ref(),
+            pidfd_socket: self.pidfd_socket.as_deref(),
+            listen_fds: self.listen_fds,
+            preserve_fds: self.preserve_fds,
+        }
+    }
+}
+
 /// What hooks get that have no environment of their own.
 pub(super) fn environment(options: &CreateOptions) -> Vec<std::ffi::OsString> {
     options.hook_environment.clone().unwrap_or_else(own_environment)
-}
-
-/// In the words of runc. A connected socket is for whoever shows a terminal should there be one.
-fn check_console(has_terminal: bool, console: Option<&Console>) -> Result<(), Error> {
-    let problem = match (has_terminal, console) {
-        (true, None) => "cannot allocate tty if corten will detach without setting console socket",
-        (false, Some(Console::Socket(_))) => {
-            "cannot use console socket if corten will not detach or allocate tty"
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::Argument { flag: "--console-socket", problem: problem.into() })
-}
-
-fn refuse_unsupported(plan: &Plan) -> Result<(), Error> {
-    for warning in &plan.warnings {
-        log::warn!("{}: {}", warning.pointer, warning.text);
-    }
-    match plan.unsupported.first() {
-        Some(first) => {
-            Err(Error::Unsupported { pointer: first.pointer.clone(), feature: first.text.clone() })
-        }
-        None => Ok(()),
-    }
 }
 
 fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Result<Record, Error> {
@@ -199,6 +187,7 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
         annotations: bundle.spec.annotations.clone(),
         boot_id: state::boot_id()?,
         init: None,
+        exec: None,
         cgroup: CgroupRecord {
             mount_point: facts.cgroup.mount_point.clone(),
             path: plan.cgroup.path.clone(),

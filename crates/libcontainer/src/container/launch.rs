@@ -3,84 +3,146 @@
 //! Runs in: runtime.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use corten_plan::wire::FLAG_TRACE;
-use corten_plan::{Frame, Handle, Op, Point};
+use corten_plan::{Handle, Op, Point};
 
+use super::conversation::{Conversation, failure, init_died};
 use super::create::environment;
 use super::kill::KILL_DEADLINE;
-use super::{ContainerProcess, CreateOptions, hook_state};
+use super::{Console, ContainerProcess, CreateOptions, hook_state};
 use crate::cgroup::Cgroup;
-use crate::error::{Error, InitError, with_causes};
-use crate::plan::{InitPlan, Plan, describe};
+use crate::error::{Error, with_causes};
+use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
-use crate::runtime::image;
 use crate::runtime::link::{Link, Message};
+use crate::runtime::{console, image, pid_file};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
-use crate::sys::wait::ExitStatus;
 use crate::trace::{Span, Trace};
 
 /// How long init may take from one point to the next, hooks apart. Mounts of network file systems are what can be slow.
 const STEP_DEADLINE: Duration = Duration::from_secs(120);
 
-/// An init that was just started: what belongs to it on this side.
+/// A process that was just started, and what belongs to it on this side.
 pub(super) struct Spawned {
     pub init: ContainerProcess,
-    link: Link,
+    pub link: Link,
     /// Device and inode of its image, where it will be asked for.
     image: Option<(u64, u64)>,
     /// Where it writes the times of its ops.
     times: Option<OwnedFd>,
 }
 
-/// Clones init into its namespaces and cgroup.
-pub(super) fn start(
-    plan: &Plan,
-    handles: &Handles<'_>,
-    cgroup: &Cgroup,
-    fifo: Option<&OwnedFd>,
-    options: &CreateOptions,
-) -> Result<Spawned, Error> {
-    let trace = options.trace.as_deref();
-    let span = Span::begin(trace, "image and plan");
+/// What to start, and where.
+pub(super) struct Start<'a> {
+    pub init: &'a InitPlan,
+    pub spawn: &'a SpawnPlan,
+    pub handles: &'a Handles<'a>,
+    /// More fds for it, by the names that the plan has for them.
+    pub own: &'a [(Handle, BorrowedFd<'a>)],
+    /// Where it is born; `None`: where this process is.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// How many fds from 3 on it keeps.
+    pub kept: u32,
+    pub stdio: Option<&'a [OwnedFd; 3]>,
+    pub trace: Option<&'a Trace>,
+}
+
+/// Why nothing was started.
+pub(super) enum StartError {
+    /// `clone3`: maybe elsewhere it works.
+    Clone(io::Error),
+    Other(Error),
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl StartError {
+    /// The error of a process in these new namespaces.
+    pub fn of(self, spawn: &SpawnPlan) -> Error {
+        match self {
+            Self::Clone(source) => {
+                let flags = describe::clone_flags(spawn.clone_flags);
+                Error::Os { call: format!("clone3({flags}){}", clone_hint(&source)), source }
+            }
+            Self::Other(error) => error,
+        }
+    }
+}
+
+/// Clones the process into its namespaces and cgroup.
+pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
+    let span = Span::begin(what.trace, "image and plan");
     let image = image::open()?;
-    let plan_fd = image::data(&plan_bytes(&plan.init, trace.is_some()))?;
-    let times = trace.map(|_| times_file()).transpose()?;
-    let (link, inits_end) = Link::pair(deadline(&plan.init))?;
-    let mut own = vec![(Handle::PLAN, plan_fd.as_fd()), (Handle::SOCKET, inits_end.as_fd())];
-    own.extend(fifo.map(|fifo| (Handle::START_FIFO, fifo.as_fd())));
+    let plan = image::data(&plan_bytes(what.init, what.trace.is_some()))?;
+    let times = what.trace.map(|_| times_file()).transpose()?;
+    let (link, inits_end) = Link::pair(deadline(what.init))?;
+    let mut own = vec![(Handle::PLAN, plan.as_fd()), (Handle::SOCKET, inits_end.as_fd())];
+    own.extend_from_slice(what.own);
     own.extend(times.as_ref().map(|times| (Handle::TRACE, times.as_fd())));
-    let (inherit, argument) = handles.table(&own)?;
+    let (inherit, argument) = what.handles.table(&own)?;
     drop(span);
 
-    let span = Span::begin(trace, "clone3");
-    let kept = options.listen_fds.saturating_add(options.preserve_fds);
+    let span = Span::begin(what.trace, "clone3");
     let child = spawn(&Spawn {
-        namespaces: plan.spawn.clone_flags,
-        cgroup: Some(cgroup.fd()),
+        namespaces: what.spawn.clone_flags,
+        cgroup: what.cgroup,
         image: image.as_fd(),
         argv: &[c"init", argument.as_c_str()],
-        stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
+        stdio: what.stdio.map(|fds| fds.each_ref().map(AsFd::as_fd)),
         inherit: &inherit,
-        first_closed: kept.saturating_add(3),
+        first_closed: what.kept.saturating_add(3),
     })
-    .map_err(|error| spawn_error(error, plan))?;
+    .map_err(spawn_error)?;
     drop(span);
     let mut init = ContainerProcess { pid: child.pid, pidfd: child.pidfd };
     // Ours would keep the socket from ever ending.
     drop(inits_end);
-    if plan.spawn.two_stages {
-        init = second_stage(plan, &link, init)?;
+    if what.spawn.two_stages {
+        init = second_stage(what.init, &link, init)?;
     }
     let undo = Undo::new(&init, kill_and_reap);
     // Who does not wait for `start` is never asked whether it still executes the image.
-    let image = fifo.map(|_| rustix::fs::fstat(&image)).transpose();
+    let waits = what.own.iter().any(|(handle, _)| *handle == Handle::START_FIFO);
+    let image = waits.then(|| rustix::fs::fstat(&image)).transpose();
     let image = image.map_err(|errno| os("fstat(init's image)", errno.into()))?;
     undo.disarm();
     Ok(Spawned { init, link, image: image.map(|image| (image.st_dev, image.st_ino)), times })
+}
+
+fn spawn_error(error: SpawnError) -> StartError {
+    match error {
+        SpawnError::Clone(source) => StartError::Clone(source),
+        SpawnError::Exec(source) => os("execveat(init's image)", source).into(),
+    }
+}
+
+impl Spawned {
+    /// Adds the times of its ops to the trace.
+    pub fn collect_times(&self, plan: &InitPlan, trace: Option<&Trace>) {
+        let (Some(trace), Some(times)) = (trace, &self.times) else { return };
+        for (index, (_, op)) in plan.ops().enumerate() {
+            let mut pair = [0; 16];
+            let offset = u64::try_from(index * pair.len()).unwrap_or_default();
+            if rustix::io::pread(times, &mut pair, offset).is_ok_and(|count| count == pair.len()) {
+                let (pairs, _) = pair.as_chunks::<8>();
+                if let [start, end] = pairs {
+                    let (start, end) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
+                    if start != 0 {
+                        trace.op(describe::step(&op), start, end.max(start));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The conversation with an init that has not been let go yet.
@@ -105,6 +167,11 @@ impl<'a> Launch<'a> {
         Ok(Self { plan, options, spawned, stat })
     }
 
+    fn conversation(&self) -> Conversation<'_> {
+        let Spawned { init, link, .. } = self.spawned;
+        Conversation { plan: &self.plan.init, process: init, link }
+    }
+
     /// init, as it is recorded.
     pub fn identity(&self) -> Result<Init, Error> {
         let ContainerProcess { pid, pidfd } = &self.spawned.init;
@@ -116,7 +183,7 @@ impl<'a> Launch<'a> {
     pub fn mounted(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "wait for init to be ready");
         loop {
-            match self.next("container init to be ready")? {
+            match self.conversation().next("container init to be ready")? {
                 Point::Ready => return Ok(()),
                 Point::Mounted => self.run_hooks(dir, record)?,
             }
@@ -139,63 +206,20 @@ impl<'a> Launch<'a> {
         }
         let state = self.plan.init.state_at_mounted;
         let state = state.then(|| self.state_for_init(record, Status::Creating)).transpose()?;
-        self.spawned.link.go(self.stat.ignored, state.as_ref().map(AsFd::as_fd))
+        self.conversation().go(self.stat.ignored, state.as_ref())
     }
 
     /// Lets init go on from Ready: from here on it does not die with us.
     pub fn ready(&self, record: &Record) -> Result<(), Error> {
         let state = self.plan.init.state_at_ready;
         let state = state.then(|| self.state_for_init(record, Status::Created)).transpose()?;
-        self.spawned.link.go(self.stat.ignored, state.as_ref().map(AsFd::as_fd))
+        self.conversation().go(self.stat.ignored, state.as_ref())
     }
 
     /// Waits until init has executed the user's program, or failed to.
     pub fn wait_for_execve(&self) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "wait for execve");
-        loop {
-            match self.receive("container init to execute the program")? {
-                Message::Closed => return Ok(()),
-                Message::Failed(frame) => return Err(self.failure(&*frame)),
-                Message::Warned(frame) => self.warn(&*frame),
-                Message::Reached(_) | Message::Forked(_) => return Err(out_of_order()),
-            }
-        }
-    }
-
-    fn next(&self, what: &str) -> Result<Point, Error> {
-        loop {
-            match self.receive(what)? {
-                Message::Reached(point) => return Ok(point),
-                Message::Failed(frame) => return Err(self.failure(&*frame)),
-                Message::Warned(frame) => self.warn(&*frame),
-                Message::Closed => return Err(self.died()),
-                Message::Forked(_) => return Err(out_of_order()),
-            }
-        }
-    }
-
-    fn receive(&self, what: &str) -> Result<Message, Error> {
-        self.spawned.link.receive(what)
-    }
-
-    fn failure(&self, frame: &[u8]) -> Error {
-        failure(&self.plan.init, frame)
-    }
-
-    fn warn(&self, frame: &[u8]) {
-        if let Ok(Frame::Warned(failure)) = Frame::decode(frame) {
-            log::warn!("{}", describe::init_error(&self.plan.init, &failure));
-        }
-    }
-
-    /// Why init has ended without a word: it never panics, so that somebody has killed it.
-    fn died(&self) -> Error {
-        let how = match crate::sys::wait::wait(self.spawned.init.pidfd()) {
-            Ok(ExitStatus::Exited(code)) => format!("exited with code {code}"),
-            Ok(ExitStatus::Signaled(signal)) => format!("was killed by signal {signal}"),
-            Err(error) => format!("is gone ({error})"),
-        };
-        init_died(&how)
+        self.conversation().wait_for_execve()
     }
 
     /// The state in a memfd of its own, with the pid that processes of the container see (runtime.md, "State").
@@ -211,26 +235,55 @@ impl<'a> Launch<'a> {
 
     /// Adds the times of init's ops to the trace.
     pub fn collect_trace(&self) {
-        let (Some(trace), Some(times)) = (self.trace(), &self.spawned.times) else { return };
-        for (index, (_, op)) in self.plan.init.ops().enumerate() {
-            let mut pair = [0; 16];
-            let offset = u64::try_from(index * pair.len()).unwrap_or_default();
-            if rustix::io::pread(times, &mut pair, offset).is_ok_and(|count| count == pair.len()) {
-                let (pairs, _) = pair.as_chunks::<8>();
-                if let [start, end] = pairs {
-                    let (start, end) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
-                    if start != 0 {
-                        trace.op(describe::step(&op), start, end.max(start));
-                    }
-                }
-            }
+        self.spawned.collect_times(&self.plan.init, self.trace());
+    }
+}
+
+/// Tells the caller which process it is; `kind`: what runc calls it.
+pub(super) fn publish(
+    process: &ContainerProcess,
+    pid_file: Option<&Path>,
+    handles: &Handles<'_>,
+    kind: &[u8],
+) -> Result<(), Error> {
+    if let Some(path) = pid_file {
+        pid_file::write(path, process.pid)?;
+    }
+    if let Some(socket) = &handles.pidfd_socket {
+        let sent = console::send_fd(socket.as_fd(), kind, process.pidfd());
+        sent.map_err(|source| os("send to --pidfd-socket", source))?;
+    }
+    Ok(())
+}
+
+/// In the words of runc. A connected socket is for whoever shows a terminal should there be one.
+pub(super) fn check_console(has_terminal: bool, console: Option<&Console>) -> Result<(), Error> {
+    let problem = match (has_terminal, console) {
+        (true, None) => "cannot allocate tty if corten will detach without setting console socket",
+        (false, Some(Console::Socket(_))) => {
+            "cannot use console socket if corten will not detach or allocate tty"
         }
+        _ => return Ok(()),
+    };
+    Err(Error::Argument { flag: "--console-socket", problem: problem.into() })
+}
+
+/// Logs the warnings, and refuses what this version cannot give.
+pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) -> Result<(), Error> {
+    for warning in warnings {
+        log::warn!("{}: {}", warning.pointer, warning.text);
+    }
+    match unsupported.first() {
+        Some(first) => {
+            Err(Error::Unsupported { pointer: first.pointer.clone(), feature: first.text.clone() })
+        }
+        None => Ok(()),
     }
 }
 
 /// The first stage has joined and unshared; it makes init, says so, and ends.
 fn second_stage(
-    plan: &Plan,
+    plan: &InitPlan,
     link: &Link,
     first: ContainerProcess,
 ) -> Result<ContainerProcess, Error> {
@@ -256,10 +309,10 @@ fn second_stage(
     Ok(init)
 }
 
-fn first_stage_failure(plan: &Plan, link: &Link) -> Error {
+fn first_stage_failure(plan: &InitPlan, link: &Link) -> Error {
     loop {
         match link.receive("the first stage of container init") {
-            Ok(Message::Failed(frame)) => return failure(&plan.init, &*frame),
+            Ok(Message::Failed(frame)) => return failure(plan, &*frame),
             Ok(Message::Closed) | Err(_) => return init_died("has ended in its first stage"),
             Ok(_) => {}
         }
@@ -284,7 +337,7 @@ fn innermost_pid(pid: i32) -> Result<i32, Error> {
     Ok(line.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid))
 }
 
-fn write_oom_score(pid: i32, adjustment: i32) -> Result<(), Error> {
+pub(super) fn write_oom_score(pid: i32, adjustment: i32) -> Result<(), Error> {
     let path = format!("/proc/{pid}/oom_score_adj");
     std::fs::write(&path, adjustment.to_string()).map_err(|error| Error::Property {
         pointer: "/process/oomScoreAdj".into(),
@@ -319,40 +372,6 @@ fn deadline(plan: &InitPlan) -> Option<Duration> {
         Op::Hook { timeout_ms, .. } => Some(sum + Duration::from_millis(timeout_ms)),
         _ => Some(sum),
     })
-}
-
-fn failure(plan: &InitPlan, frame: &[u8]) -> Error {
-    match Frame::decode(frame) {
-        Ok(Frame::Failed(failure)) => Error::Init(Box::new(describe::init_error(plan, &failure))),
-        _ => out_of_order(),
-    }
-}
-
-fn init_died(how: &str) -> Error {
-    Error::Init(Box::new(InitError {
-        message: format!("container init {how} before it was ready"),
-        pointer: String::new(),
-        stage: corten_plan::Stage::Op,
-        errno: 0,
-    }))
-}
-
-fn out_of_order() -> Error {
-    os("receive from init: a frame out of order", io::ErrorKind::InvalidData.into())
-}
-
-fn spawn_error(error: SpawnError, plan: &Plan) -> Error {
-    match error {
-        SpawnError::Clone(source) => Error::Os {
-            call: format!(
-                "clone3({}){}",
-                describe::clone_flags(plan.spawn.clone_flags),
-                clone_hint(&source)
-            ),
-            source,
-        },
-        SpawnError::Exec(source) => os("execveat(init's image)", source),
-    }
 }
 
 fn clone_hint(error: &io::Error) -> &'static str {

@@ -5,8 +5,10 @@
 //!
 //! Runs in: runtime.
 
+mod conversation;
 mod create;
 mod delete;
+mod exec;
 mod hook_state;
 mod kill;
 mod launch;
@@ -28,6 +30,7 @@ use crate::state::{
 };
 use crate::trace::Trace;
 
+pub use self::exec::ExecOptions;
 pub use crate::sys::wait::ExitStatus;
 
 /// What `create` and `run` are told besides config.json.
@@ -70,7 +73,7 @@ pub enum Console {
     Socket(PathBuf),
     /// A connected socket.
     Connected(OwnedFd),
-    /// The caller of [`Container::run_prepared`], over a socket that is made when config.json asks for a terminal.
+    /// The caller of [`Container::run_prepared`] and [`Container::exec_prepared`], over a socket that is made when config.json asks for a terminal.
     Receive,
 }
 
@@ -90,7 +93,7 @@ struct LiveInit {
     pidfd: OwnedFd,
 }
 
-/// init, as the child of this process that it is after `create` and `run`.
+/// A process of a container that is a child of this process: init after `create` and `run`, and what `exec` has started.
 #[derive(Debug)]
 pub struct ContainerProcess {
     pid: i32,
@@ -103,23 +106,23 @@ impl ContainerProcess {
         self.pid
     }
 
-    /// Becomes readable when init ends.
+    /// Becomes readable when it ends.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    /// Sends `signal` to init.
+    /// Sends `signal` to it.
     ///
     /// # Errors
     /// ESRCH: it has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         crate::sys::wait::send_signal(self.pidfd(), signal.number()).map_err(|errno| Error::Os {
-            call: format!("send {signal} to init (pid {})", self.pid),
+            call: format!("send {signal} to process {} of the container", self.pid),
             source: errno.into(),
         })
     }
 
-    /// Waits until init has ended, and reaps it.
+    /// Waits until it has ended, and reaps it.
     ///
     /// # Errors
     /// ECHILD: it is not a child of this process; or, before Linux 6.15, the caller's own `wait` has reaped it.
@@ -127,7 +130,7 @@ impl ContainerProcess {
         crate::sys::wait::wait(self.pidfd()).or_else(|source| {
             // Reaped by another wait of the caller's, or by the kernel because the caller ignores SIGCHLD.
             let status = crate::sys::pidfd::status_of_reaped(self.pidfd());
-            let call = || format!("wait for init (pid {})", self.pid);
+            let call = || format!("wait for process {} of the container", self.pid);
             status.ok_or_else(|| Error::Os { call: call(), source })
         })
     }

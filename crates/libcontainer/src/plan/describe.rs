@@ -22,6 +22,9 @@ pub fn clone_flags(flags: u32) -> String {
 pub fn step(op: &Op<'_>) -> String {
     match *op {
         Op::Join { kind, .. } => format!("join the {} namespace", namespaces(kind)),
+        Op::JoinProcess { flags, .. } => {
+            format!("join the {} namespace of init", namespaces(flags))
+        }
         Op::Unshare { flags } => format!("make the {} namespace", namespaces(flags)),
         Op::TimeNamespace { .. } => "make the time namespace".into(),
         Op::Fork { flags: 0 } => "make init".into(),
@@ -65,6 +68,7 @@ fn of_files(op: &Op<'_>) -> Option<String> {
         Op::ReadonlyPath { path, .. } => format!("make {} read-only", text(path)),
         Op::Pivot { .. } => "make the root file system the root".into(),
         Op::MoveRoot => "move the root file system to the root".into(),
+        Op::EnterRoot { .. } => "change the root to that of init".into(),
         Op::Chroot => "change the root to the root file system".into(),
         Op::RootAttr { .. } => "make the root file system read-only".into(),
         Op::MountAttr { path, .. } => format!("make the mount on {} read-only", text(path)),
@@ -81,6 +85,8 @@ fn of_process(op: &Op<'_>) -> String {
             format!("set {} to {} and {}", rlimit(resource), limit(soft), limit(hard))
         }
         Op::AllCpus => "allow all CPUs".to_owned(),
+        Op::Affinity { .. } => "set the CPU affinity".to_owned(),
+        Op::EnterCgroup { .. } => "enter the cgroup".to_owned(),
         Op::Umask { mask } => format!("set the umask to {mask:04o}"),
         Op::Personality { .. } => "set the personality".into(),
         Op::Scheduler { .. } => "set the scheduler".into(),

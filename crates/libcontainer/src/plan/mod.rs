@@ -12,6 +12,7 @@ mod credentials;
 pub mod describe;
 mod devices;
 mod errno;
+mod exec;
 
 mod hints;
 mod hooks;
@@ -36,6 +37,7 @@ use corten_plan::wire::FLAG_EXPECT_PID1;
 use corten_plan::{Op, Point};
 
 pub(crate) use self::devices::program as device_program;
+pub use self::exec::{ExecBase, ExecPlan, ExecRequest, exec};
 pub use self::late::LateSteps;
 pub(crate) use self::resources::Update;
 pub use self::resources::{Otherwise, Setting};

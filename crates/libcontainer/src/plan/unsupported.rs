@@ -7,6 +7,13 @@ use super::types::Remark;
 use super::{Inputs, Origin};
 use crate::spec::{Linux, NamespaceType, Process};
 
+/// What a process of exec asks for.
+pub(super) fn of_process(process: &Process) -> Vec<Remark> {
+    let mut found = Found(Vec::new());
+    found.process(process);
+    found.0
+}
+
 /// All of it, in the order of config.json.
 pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Remark> {
     let mut found = Found(Vec::new());

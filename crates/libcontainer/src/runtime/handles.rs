@@ -5,14 +5,15 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use corten_plan::Handle;
 use rustix::fs::{Mode, OFlags};
 
 use super::console;
-use crate::container::{Console, CreateOptions};
+use crate::container::Console;
 use crate::error::Error;
-use crate::plan::{NamespacePath, Plan};
+use crate::plan::NamespacePath;
 use crate::sys;
 
 /// The fds that init gets by number.
@@ -31,31 +32,43 @@ enum ConsoleFd<'a> {
     Given(BorrowedFd<'a>),
 }
 
+/// What the caller of an operation names that is outside of the container.
+#[derive(Debug)]
+pub(crate) struct Outside<'a> {
+    pub console: Option<&'a Console>,
+    pub pidfd_socket: Option<&'a Path>,
+    pub listen_fds: u32,
+    pub preserve_fds: u32,
+}
+
 impl<'a> Handles<'a> {
     /// Opens namespaces, connects sockets, and checks the fds that the container is to keep.
-    pub fn open(plan: &Plan, options: &'a CreateOptions) -> Result<Self, Error> {
-        let kept = options.listen_fds.saturating_add(options.preserve_fds);
-        check_preserved(options.listen_fds, kept)?;
+    pub fn open(
+        joins: &[NamespacePath],
+        has_terminal: bool,
+        outside: &Outside<'a>,
+    ) -> Result<Self, Error> {
+        let kept = outside.listen_fds.saturating_add(outside.preserve_fds);
+        check_preserved(outside.listen_fds, kept)?;
         let mut console_receiver = None;
-        let console = match &options.console {
+        let console = match outside.console {
             None => None,
             Some(Console::Socket(path)) => {
                 Some(ConsoleFd::Opened(console::connect("--console-socket", path)?))
             }
             Some(Console::Connected(fd)) => Some(ConsoleFd::Given(fd.as_fd())),
-            Some(Console::Receive) if plan.terminal => {
+            Some(Console::Receive) if has_terminal => {
                 let (ours, inits) = console::pair()?;
                 console_receiver = Some(ours);
                 Some(ConsoleFd::Opened(inits))
             }
             Some(Console::Receive) => None,
         };
-        let pidfd_socket = options
+        let pidfd_socket = outside
             .pidfd_socket
-            .as_deref()
             .map(|path| console::connect("--pidfd-socket", path))
             .transpose()?;
-        let opened = plan.spawn.joins.iter().map(|join| Ok((join.handle, open_namespace(join)?)));
+        let opened = joins.iter().map(|join| Ok((join.handle, open_namespace(join)?)));
         let namespaces = opened.collect::<Result<_, Error>>()?;
         Ok(Self { console, console_receiver, namespaces, pidfd_socket })
     }

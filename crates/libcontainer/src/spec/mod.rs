@@ -19,10 +19,10 @@ mod words;
 use std::path::{Path, PathBuf};
 
 pub use self::error::SpecError;
-pub use self::parse::{parse, parse_resources};
+pub use self::parse::{parse, parse_process, parse_resources};
 pub use self::template::{default_spec, rootless, to_pretty_json};
 pub use self::types::*;
-pub use self::validate::{sysctl_path, validate, validate_resources};
+pub use self::validate::{sysctl_path, validate, validate_process, validate_resources};
 pub use self::words::{
     DeviceRuleType, DeviceType, IoPriorityClass, MemoryPolicyFlag, MemoryPolicyMode, NamespaceType,
     PersonalityDomain, RlimitType, RootfsPropagation, SchedulerFlag, SchedulerPolicy,

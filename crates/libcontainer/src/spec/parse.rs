@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{LinuxResources, Spec, SpecError, scan};
+use super::{LinuxResources, Process, Spec, SpecError, scan};
 
 /// Parses config.json: strict as to JSON (UTF-8, one document, no key twice, no NUL), lenient as to properties that
 /// this version does not know, which the specification says to ignore.
@@ -20,6 +20,14 @@ pub fn parse(bytes: &[u8]) -> Result<Spec, SpecError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_resources(bytes: &[u8]) -> Result<LinuxResources, SpecError> {
+    document(bytes)
+}
+
+/// Parses what is as `/process` of config.json, and as strictly; its pointers have no `/process` in front.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_process(bytes: &[u8]) -> Result<Process, SpecError> {
     document(bytes)
 }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::plan::LateSteps;
+use crate::plan::{ExecBase, LateSteps};
 use crate::spec;
 
 pub(crate) use dir::{Found, Lock, START_FIFO, StateDir, list};
@@ -136,6 +136,9 @@ pub(crate) struct Record {
     /// Absent in the intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
+    /// Absent in the intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecBase>,
     pub cgroup: CgroupRecord,
     /// Limits and device rules: of config.json, and what `update` has changed since.
     #[serde(default, skip_serializing_if = "is_unlimited")]

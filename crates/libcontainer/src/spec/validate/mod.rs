@@ -21,7 +21,7 @@ mod version;
 
 pub use self::sysctl::sysctl_path;
 use super::limits::{MAX_HOST_NAME, MAX_STEPS};
-use super::{Hook, Hooks, LinuxResources, NamespaceType, Spec, SpecError};
+use super::{Hook, Hooks, LinuxResources, NamespaceType, Process, Spec, SpecError};
 
 /// What a check gives.
 type Check = Result<(), SpecError>;
@@ -58,6 +58,16 @@ pub fn validate(spec: &Spec) -> Result<Vec<SpecError>, SpecError> {
 /// The first rule that is broken.
 pub fn validate_resources(resources: &LinuxResources) -> Result<(), SpecError> {
     resources::check(resources)
+}
+
+/// Checks a process for `exec`; returns what is odd and no error. Its pointers begin with `/process`.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate_process(process: &Process) -> Result<Vec<SpecError>, SpecError> {
+    let mut warnings = Vec::new();
+    process::check(process, &mut warnings)?;
+    Ok(warnings)
 }
 
 fn check_root(spec: &Spec) -> Check {

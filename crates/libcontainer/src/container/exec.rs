@@ -1,0 +1,320 @@
+//! `exec`: one more process in a container that is there.
+//!
+//! It changes nothing that is recorded and takes no lock: it holds a pidfd of init, which the namespaces are taken from, and an
+//! fd of the cgroup, in which the process is born. A container that is deleted meanwhile takes it along.
+//!
+//! Runs in: runtime.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use corten_plan::Point;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+
+use super::conversation::Conversation;
+use super::launch::{self, Spawned, Start, StartError, Undo};
+use super::{Console, Container, ContainerProcess, LiveInit};
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::host;
+use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
+use crate::runtime::handles::{Handles, Outside};
+use crate::spec::Process;
+use crate::state::{ProcessStat, Status};
+use crate::trace::{Span, Trace};
+
+/// What `exec` is told.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// The process; begin with [`Container::process`] to have what config.json had. Absent capabilities, rlimits, labels,
+    /// scheduler, ioPriority, oomScoreAdj, umask and CPU affinity are those of the container.
+    pub process: Process,
+    /// Who gets the terminal; needed when `process` asks for one.
+    pub console: Option<Console>,
+    /// Gets the pid of the process, in decimal, without a newline.
+    pub pid_file: Option<PathBuf>,
+    /// A listening stream socket that gets a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many fds the process keeps after those of `listen_fds`.
+    pub preserve_fds: u32,
+    /// How many fds from 3 on are passed as LISTEN_FDS.
+    pub listen_fds: u32,
+    /// A cgroup below the container's, which must exist. `None`: the container's own, or where its init has gone when that
+    /// takes no processes.
+    pub cgroup: Option<PathBuf>,
+    /// Whether to go on in a container that is paused: the call then returns when it is resumed.
+    pub ignore_paused: bool,
+    /// What becomes fds 0, 1 and 2 of the process; `None`: the caller's own.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// Collects where the time goes.
+    pub trace: Option<Arc<Trace>>,
+}
+
+impl Container {
+    /// `/process` of config.json as it was at create: what [`ExecOptions::process`] begins with.
+    ///
+    /// # Errors
+    /// [`Error::WrongStatus`] of a container that is not created yet.
+    pub fn process(&self) -> Result<Process, Error> {
+        Ok(self.exec_base()?.process.clone())
+    }
+
+    /// Starts a process in the container; on return its program has been executed. It is a child of the calling process, and
+    /// lives on without it.
+    ///
+    /// # Errors
+    /// [`Error::WrongStatus`] with runc's texts `cannot exec in a stopped container` and `cannot exec in a paused container
+    /// (use --ignore-paused to override)`; [`Error::Init`] when a step or the program fails.
+    pub fn exec(&self, options: &ExecOptions) -> Result<ContainerProcess, Error> {
+        self.exec_prepared(options, |_| {})
+    }
+
+    /// As [`Container::exec`], and calls `before_execve` as [`Container::run_prepared`] does.
+    ///
+    /// # Errors
+    /// As [`Container::exec`].
+    pub fn exec_prepared(
+        &self,
+        options: &ExecOptions,
+        before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
+    ) -> Result<ContainerProcess, Error> {
+        let span = Span::begin(options.trace.as_deref(), "look at the container");
+        let init = self.init_for_exec(options.ignore_paused)?;
+        drop(span);
+        let started = self.exec_beside(&init, options, before_execve);
+        started.map_err(|error| if is_ended(&init) { self.ended_meanwhile(&error) } else { error })
+    }
+
+    fn exec_beside(
+        &self,
+        init: &LiveInit,
+        options: &ExecOptions,
+        before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
+    ) -> Result<ContainerProcess, Error> {
+        let trace = options.trace.as_deref();
+        let span = Span::begin(trace, "plan");
+        let plan = self.exec_plan(options)?;
+        launch::check_console(plan.terminal, options.console.as_ref())?;
+        let handles = Handles::open(&[], plan.terminal, &options.outside())?;
+        drop(span);
+        let spawned = self.spawn_beside(init, &plan, &handles, options)?;
+        let undo = Undo::new(&spawned.init, launch::kill_and_reap);
+        let stat = ProcessStat::read(spawned.init.pid)?;
+        if let Some(adjustment) = plan.oom_score_adj {
+            launch::write_oom_score(spawned.init.pid, adjustment)?;
+        }
+        let process =
+            Conversation { plan: &plan.init, process: &spawned.init, link: &spawned.link };
+        let span = Span::begin(trace, "wait for the process to be ready");
+        if process.next("the process to be ready")? != Point::Ready {
+            return Err(super::conversation::out_of_order());
+        }
+        drop(span);
+        launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"setns")?;
+        before_execve(handles.console_receiver());
+        let span = Span::begin(trace, "wait for execve");
+        process.go(stat.ignored, None)?;
+        process.wait_for_execve()?;
+        drop(span);
+        spawned.collect_times(&plan.init, trace);
+        undo.disarm();
+        Ok(spawned.init)
+    }
+
+    /// init, if the container is one in which something can be executed.
+    fn init_for_exec(&self, ignore_paused: bool) -> Result<LiveInit, Error> {
+        let problem = match self.observe()? {
+            (Status::Paused, Some(init)) if ignore_paused => return Ok(init),
+            (Status::Created | Status::Running, Some(init)) => return Ok(init),
+            (Status::Paused, _) => {
+                "cannot exec in a paused container (use --ignore-paused to override)".to_owned()
+            }
+            (Status::Creating, _) => "cannot exec in a container that is being created".to_owned(),
+            _ => "cannot exec in a stopped container".to_owned(),
+        };
+        Err(self.wrong_status(problem))
+    }
+
+    /// What CRI-O takes for an end, and not for a failure.
+    fn ended_meanwhile(&self, error: &Error) -> Error {
+        let error = crate::error::with_causes(error);
+        self.wrong_status(format!("container not running: it has ended meanwhile ({error})"))
+    }
+
+    fn exec_base(&self) -> Result<&ExecBase, Error> {
+        self.record.exec.as_ref().ok_or_else(|| {
+            self.wrong_status("the state has nothing for exec: it is of a container that is not created, or of an older corten")
+        })
+    }
+
+    fn exec_plan(&self, options: &ExecOptions) -> Result<ExecPlan, Error> {
+        let request = ExecRequest {
+            id: self.record.id.clone(),
+            preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
+            listen_fds: options.listen_fds,
+        };
+        let process = options.process.clone();
+        let plan = plan::exec(self.exec_base()?, process, host::LAST_CAPABILITY, &request)?;
+        launch::refuse_unsupported(&plan.warnings, &plan.unsupported)?;
+        Ok(plan)
+    }
+
+    /// Starts it in the cgroup that it belongs in, or in that of init (runc's `prepareCgroupFD` and `addIntoCgroupV2`): an init
+    /// that manages cgroups itself has gone into one below, and with controllers switched on the container's own takes no
+    /// processes; an init without a cgroup namespace may be anywhere.
+    fn spawn_beside(
+        &self,
+        init: &LiveInit,
+        plan: &ExecPlan,
+        handles: &Handles<'_>,
+        options: &ExecOptions,
+    ) -> Result<Spawned, Error> {
+        let root =
+            (!self.exec_base()?.has_mount_namespace()).then(|| open_root(init)).transpose()?;
+        let spawn = |cgroup: &Cgroup| {
+            let _span = Span::begin(options.trace.as_deref(), "clone3");
+            start(plan, handles, options, cgroup, init, root.as_ref())
+        };
+        let failed = match self.cgroup_for_exec(options.cgroup.as_deref())? {
+            Some(cgroup) => match spawn(&cgroup) {
+                Err(StartError::Clone(source)) => cgroup.refused_process(source),
+                started => return started.map_err(|error| error.of(&plan.spawn)),
+            },
+            None => self.cgroup_is_gone(),
+        };
+        if options.cgroup.is_some() || is_ended(init) {
+            return Err(failed);
+        }
+        let mount_point = &self.record.cgroup.mount_point;
+        let Some(cgroup) = Cgroup::of_process(mount_point, init.pid)?.filter(|_| !is_ended(init))
+        else {
+            return Err(failed);
+        };
+        log::debug!("{}: executing in the cgroup of init", crate::error::with_causes(&failed));
+        spawn(&cgroup).map_err(|error| match error {
+            StartError::Clone(source) => cgroup.refused_process(source),
+            error => error.of(&plan.spawn),
+        })
+    }
+
+    /// The container's cgroup, or the one below that was asked for; `None`: it is gone.
+    fn cgroup_for_exec(&self, sub: Option<&Path>) -> Result<Option<Cgroup>, Error> {
+        let below = sub.map(plain).transpose()?.unwrap_or_default();
+        let Some(cgroup) = self.cgroup()? else { return Ok(None) };
+        if below.as_os_str().is_empty() {
+            return Ok(Some(cgroup));
+        }
+        let mount_point = &self.record.cgroup.mount_point;
+        let path = cgroup.path().join(below);
+        match Cgroup::open(mount_point, &path)? {
+            Some(cgroup) => Ok(Some(cgroup)),
+            None => Err(no_such_cgroup(mount_point.join(path))),
+        }
+    }
+
+    fn cgroup_is_gone(&self) -> Error {
+        let place = &self.record.cgroup;
+        no_such_cgroup(place.mount_point.join(&place.path))
+    }
+}
+
+impl ExecOptions {
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            console: self.console.as_ref(),
+            pidfd_socket: self.pidfd_socket.as_deref(),
+            listen_fds: self.listen_fds,
+            preserve_fds: self.preserve_fds,
+        }
+    }
+}
+
+fn start(
+    plan: &ExecPlan,
+    handles: &Handles<'_>,
+    options: &ExecOptions,
+    cgroup: &Cgroup,
+    init: &LiveInit,
+    root: Option<&OwnedFd>,
+) -> Result<Spawned, StartError> {
+    let procs = plan.enters_cgroup.then(|| cgroup.open_processes()).transpose()?;
+    let mut own = vec![(ExecPlan::INIT, init.pidfd.as_fd())];
+    own.extend(root.map(|root| (ExecPlan::ROOT, root.as_fd())));
+    own.extend(procs.as_ref().map(|procs| (ExecPlan::CGROUP, procs.as_fd())));
+    launch::start(&Start {
+        init: &plan.init,
+        spawn: &plan.spawn,
+        handles,
+        own: &own,
+        // What is to be on other CPUs before moves itself.
+        cgroup: (!plan.enters_cgroup).then(|| cgroup.fd()),
+        kept: options.listen_fds.saturating_add(options.preserve_fds),
+        stdio: options.stdio.as_ref(),
+        trace: options.trace.as_deref(),
+    })
+}
+
+/// A path below the container's cgroup; runc takes `/` for the container's own.
+fn plain(sub: &Path) -> Result<PathBuf, Error> {
+    let mut below = PathBuf::new();
+    for component in sub.components() {
+        match component {
+            Component::Normal(name) => below.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                let problem = format!("bad sub cgroup path: {}", sub.display());
+                return Err(Error::Argument { flag: "--cgroup", problem });
+            }
+        }
+    }
+    Ok(below)
+}
+
+fn no_such_cgroup(path: PathBuf) -> Error {
+    let source = io::Error::from_raw_os_error(libc::ENOENT);
+    Error::Cgroup { path, action: "open".into(), source }
+}
+
+/// The root of a container without a mount namespace: that of its init.
+fn open_root(init: &LiveInit) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{}/root", init.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&path, flags, Mode::empty())
+        .map_err(|errno| Error::Os { call: format!("open {path}"), source: errno.into() })?;
+    // Only while init lives is this its root, and not that of another process which has its number.
+    if is_ended(init) {
+        return Err(Error::Os {
+            call: format!("open {path}"),
+            source: io::Error::from_raw_os_error(libc::ESRCH),
+        });
+    }
+    Ok(root)
+}
+
+fn is_ended(init: &LiveInit) -> bool {
+    let mut fds = [PollFd::new(&init.pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sub_cgroup_is_below_the_containers() {
+        for (sub, expected) in [("/", ""), ("", ""), ("a/b", "a/b"), ("/a//./b/", "a/b")] {
+            assert_eq!(plain(Path::new(sub)).unwrap(), Path::new(expected), "{sub}");
+        }
+    }
+
+    #[test]
+    fn sub_cgroup_that_leads_up_is_refused_in_runcs_words() {
+        for sub in ["..", "a/..", "../x2", "/../x"] {
+            let refused = plain(Path::new(sub)).unwrap_err().to_string();
+            assert_eq!(refused, format!("--cgroup: bad sub cgroup path: {sub}"));
+        }
+    }
+}
