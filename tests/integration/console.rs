@@ -23,7 +23,7 @@ use crate::bundle::{self, Bundle};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, NotOn, Program, Root, Terminal};
 use crate::inside::nothing_left;
-use crate::runtime::{Running, Runtime};
+use crate::runtime::{Invocation, Running, Runtime};
 
 const OTHER_WORDS: &str =
     "has no such check, or other words for it; containerd's users know runc's";
@@ -71,19 +71,19 @@ fn readable(fd: impl AsFd) -> Result<bool, Failed> {
 }
 
 /// The engine's end of `--console-socket`.
-struct Engine {
-    path: PathBuf,
+pub struct Engine {
+    pub path: PathBuf,
     listener: UnixListener,
 }
 
 impl Engine {
-    fn new(runtime: &Runtime) -> std::io::Result<Self> {
+    pub fn new(runtime: &Runtime) -> std::io::Result<Self> {
         let path = runtime.directory().join("console.sock");
         Ok(Self { listener: UnixListener::bind(&path)?, path })
     }
 
     /// The master, what came with it, and the connection.
-    fn receive(&self) -> Result<(OwnedFd, String, UnixStream), Failed> {
+    pub fn receive(&self) -> Result<(OwnedFd, String, UnixStream), Failed> {
         if !readable(&self.listener)? {
             return Err("nobody connects to the console socket".into());
         }
@@ -119,7 +119,7 @@ fn ensure_one(descriptors: &[OwnedFd]) -> TestResult {
 }
 
 /// Reads from a terminal's master until the text meets the condition or everybody has closed the terminal.
-fn read_until(master: &OwnedFd, met: impl Fn(&str) -> bool) -> Result<String, Failed> {
+pub fn read_until(master: &OwnedFd, met: impl Fn(&str) -> bool) -> Result<String, Failed> {
     let mut text = Vec::new();
     let begin = Instant::now();
     loop {
@@ -139,7 +139,7 @@ fn read_until(master: &OwnedFd, met: impl Fn(&str) -> bool) -> Result<String, Fa
     }
 }
 
-fn until_the_end(_: &str) -> bool {
+pub fn until_the_end(_: &str) -> bool {
     false
 }
 
@@ -369,13 +369,13 @@ fn ptmx_of_the_image_is_not_used(runtime: &Runtime) -> TestResult {
 }
 
 /// A terminal of the test's, as a user has one.
-struct Screen {
-    master: OwnedFd,
+pub struct Screen {
+    pub master: OwnedFd,
     slave: OwnedFd,
 }
 
 impl Screen {
-    fn new(rows: u16, columns: u16) -> Result<Self, Failed> {
+    pub fn new(rows: u16, columns: u16) -> Result<Self, Failed> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -388,7 +388,7 @@ impl Screen {
         Ok(screen)
     }
 
-    fn resize(&self, rows: u16, columns: u16) -> Result<(), Failed> {
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<(), Failed> {
         Ok(tcsetwinsize(
             &self.master,
             Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 },
@@ -399,9 +399,14 @@ impl Screen {
     fn run(&self, runtime: &Runtime, script: &str) -> Result<Running, Failed> {
         let bundle = runtime.bundle_with(&["sh", "-c", script], terminal)?;
         let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+        self.call(run)
+    }
+
+    /// A call with this as the controlling terminal.
+    pub fn call(&self, call: Invocation<'_>) -> Result<Running, Failed> {
         let stdio = || -> Result<Stdio, Failed> { Ok(self.slave.try_clone()?.into()) };
-        let run = run.stdin(stdio()?).stdout(stdio()?).stderr(stdio()?);
-        run.wrapped_by(["setsid", "--ctty", "--wait"]).spawn()
+        let call = call.stdin(stdio()?).stdout(stdio()?).stderr(stdio()?);
+        call.wrapped_by(["setsid", "--ctty", "--wait"]).spawn()
     }
 
     /// Runs it until its end, and returns what the terminal has shown: what was there before its last line was asked for.

@@ -53,7 +53,10 @@ table! {
 }
 
 /// A container that runs until it is deleted.
-fn running(runtime: &Runtime, change: impl FnOnce(&mut Value)) -> Result<(String, Bundle), Failed> {
+pub fn running(
+    runtime: &Runtime,
+    change: impl FnOnce(&mut Value),
+) -> Result<(String, Bundle), Failed> {
     let bundle = runtime.bundle_with(&["sleep", "1000"], change)?;
     let id = runtime.new_id();
     runtime.create(&bundle, &id)?.ok()?;
@@ -61,11 +64,11 @@ fn running(runtime: &Runtime, change: impl FnOnce(&mut Value)) -> Result<(String
     Ok((id, bundle))
 }
 
-fn exec<'a>(runtime: &'a Runtime, id: &str, command: &[&str]) -> Invocation<'a> {
+pub fn exec<'a>(runtime: &'a Runtime, id: &str, command: &[&str]) -> Invocation<'a> {
     exec_with(runtime, &[], id, command)
 }
 
-fn exec_with<'a>(
+pub fn exec_with<'a>(
     runtime: &'a Runtime,
     flags: &[&str],
     id: &str,
@@ -75,7 +78,7 @@ fn exec_with<'a>(
 }
 
 /// What the container's shell prints in an exec.
-fn sh(runtime: &Runtime, flags: &[&str], id: &str, script: &str) -> Result<String, Failed> {
+pub fn sh(runtime: &Runtime, flags: &[&str], id: &str, script: &str) -> Result<String, Failed> {
     Ok(exec_with(runtime, flags, id, &["sh", "-c", script]).output()?.ok()?.stdout)
 }
 
@@ -279,7 +282,7 @@ fn umask_of_the_container_holds(runtime: &Runtime) -> TestResult {
 }
 
 /// A process.json with these members and what it must have.
-fn process_file(runtime: &Runtime, members: Value) -> Result<String, Failed> {
+pub fn process_file(runtime: &Runtime, members: Value) -> Result<String, Failed> {
     let mut process = json!({ "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } });
     for (name, value) in members.as_object().ok_or("no object")? {
         process[name] = value.clone();

@@ -31,6 +31,8 @@ mod credentials;
 mod devices;
 mod errors;
 mod exec;
+mod exec_cgroup;
+mod exec_terminal;
 mod hook_failures;
 mod hooks;
 mod invocations;
@@ -64,6 +66,8 @@ fn tests() -> Vec<Test> {
         configs::tests(),
         errors::tests(),
         exec::tests(),
+        exec_cgroup::tests(),
+        exec_terminal::tests(),
         crash::tests(),
         console::tests(),
         hooks::tests(),

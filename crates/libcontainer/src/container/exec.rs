@@ -23,7 +23,7 @@ use crate::host;
 use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
 use crate::runtime::handles::{Handles, Outside};
 use crate::spec::Process;
-use crate::state::{ProcessStat, Status};
+use crate::state::ProcessStat;
 use crate::trace::{Span, Trace};
 
 /// What `exec` is told.
@@ -82,15 +82,16 @@ impl Container {
         before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
     ) -> Result<ContainerProcess, Error> {
         let span = Span::begin(options.trace.as_deref(), "look at the container");
-        let init = self.init_for_exec(options.ignore_paused)?;
+        let (init, cgroup) = self.look_for_exec(options.ignore_paused)?;
         drop(span);
-        let started = self.exec_beside(&init, options, before_execve);
+        let started = self.exec_beside(&init, cgroup, options, before_execve);
         started.map_err(|error| if is_ended(&init) { self.ended_meanwhile(&error) } else { error })
     }
 
     fn exec_beside(
         &self,
         init: &LiveInit,
+        cgroup: Option<Cgroup>,
         options: &ExecOptions,
         before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
     ) -> Result<ContainerProcess, Error> {
@@ -100,7 +101,7 @@ impl Container {
         launch::check_console(plan.terminal, options.console.as_ref())?;
         let handles = Handles::open(&[], plan.terminal, &options.outside())?;
         drop(span);
-        let spawned = self.spawn_beside(init, &plan, &handles, options)?;
+        let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options)?;
         let undo = Undo::new(&spawned.init, launch::kill_and_reap);
         let stat = ProcessStat::read(spawned.init.pid)?;
         if let Some(adjustment) = plan.oom_score_adj {
@@ -124,18 +125,22 @@ impl Container {
         Ok(spawned.init)
     }
 
-    /// init, if the container is one in which something can be executed.
-    fn init_for_exec(&self, ignore_paused: bool) -> Result<LiveInit, Error> {
-        let problem = match self.observe()? {
-            (Status::Paused, Some(init)) if ignore_paused => return Ok(init),
-            (Status::Created | Status::Running, Some(init)) => return Ok(init),
-            (Status::Paused, _) => {
-                "cannot exec in a paused container (use --ignore-paused to override)".to_owned()
-            }
-            (Status::Creating, _) => "cannot exec in a container that is being created".to_owned(),
-            _ => "cannot exec in a stopped container".to_owned(),
+    /// init and its cgroup, if the container is one in which something can be executed. Both stay what they are, whatever
+    /// becomes of the container.
+    fn look_for_exec(&self, ignore_paused: bool) -> Result<(LiveInit, Option<Cgroup>), Error> {
+        let refused = |problem: &str| Err(self.wrong_status(problem));
+        let record = self.latest()?;
+        let Some(init) = &record.init else {
+            return refused("cannot exec in a container that is not created");
         };
-        Err(self.wrong_status(problem))
+        let Some(pidfd) = init.process.open(&record.boot_id)? else {
+            return refused("cannot exec in a stopped container");
+        };
+        let cgroup = self.cgroup()?;
+        if !ignore_paused && cgroup.as_ref().map(Cgroup::is_frozen).transpose()? == Some(true) {
+            return refused("cannot exec in a paused container (use --ignore-paused to override)");
+        }
+        Ok((LiveInit { pid: init.process.pid, pidfd }, cgroup))
     }
 
     /// What CRI-O takes for an end, and not for a failure.
@@ -168,6 +173,7 @@ impl Container {
     fn spawn_beside(
         &self,
         init: &LiveInit,
+        cgroup: Option<Cgroup>,
         plan: &ExecPlan,
         handles: &Handles<'_>,
         options: &ExecOptions,
@@ -178,7 +184,7 @@ impl Container {
             let _span = Span::begin(options.trace.as_deref(), "clone3");
             start(plan, handles, options, cgroup, init, root.as_ref())
         };
-        let failed = match self.cgroup_for_exec(options.cgroup.as_deref())? {
+        let failed = match self.cgroup_for_exec(cgroup, options.cgroup.as_deref())? {
             Some(cgroup) => match spawn(&cgroup) {
                 Err(StartError::Clone(source)) => cgroup.refused_process(source),
                 started => return started.map_err(|error| error.of(&plan.spawn)),
@@ -201,9 +207,13 @@ impl Container {
     }
 
     /// The container's cgroup, or the one below that was asked for; `None`: it is gone.
-    fn cgroup_for_exec(&self, sub: Option<&Path>) -> Result<Option<Cgroup>, Error> {
+    fn cgroup_for_exec(
+        &self,
+        own: Option<Cgroup>,
+        sub: Option<&Path>,
+    ) -> Result<Option<Cgroup>, Error> {
         let below = sub.map(plain).transpose()?.unwrap_or_default();
-        let Some(cgroup) = self.cgroup()? else { return Ok(None) };
+        let Some(cgroup) = own else { return Ok(None) };
         if below.as_os_str().is_empty() {
             return Ok(Some(cgroup));
         }

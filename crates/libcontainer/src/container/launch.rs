@@ -319,8 +319,12 @@ fn first_stage_failure(plan: &InitPlan, link: &Link) -> Error {
     }
 }
 
-/// The pid that a pidfd refers to, in this process's pid namespace (`pidfd_open(2)`: the Pid line of its fdinfo).
+/// The pid that a pidfd refers to, in this process's pid namespace; before Linux 6.13 from the Pid line of its fdinfo
+/// (`pidfd_open(2)`).
 fn pid_of(pidfd: &OwnedFd) -> Result<i32, Error> {
+    if let Some(pid) = crate::sys::pidfd::pid(pidfd.as_fd()) {
+        return Ok(pid);
+    }
     let path = format!("/proc/thread-self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd));
     let info = std::fs::read_to_string(&path).map_err(|error| os(&path, error))?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
