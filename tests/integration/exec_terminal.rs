@@ -10,27 +10,29 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::console::{Engine, Screen, read_until, until_the_end};
-use crate::exec::{exec_with, process_file, running};
+use crate::exec::{end, exec_with, process_file, running};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{NotOn, Program, Root, Terminal};
 use crate::runtime::Runtime;
 
 const OTHER_WORDS: &str = "has no such check, or other words for it";
+const WANTS_ONE: &str = "1.1 wants a terminal of its caller";
 const PAINTS: &str = "1.8 writes some of the output as if it were its own errors, or not at all";
 
 table! {
-    terminal_without_a_terminal_of_the_caller_gives_all_of_the_output: [Root, Terminal, NotOn("crun", PAINTS)],
-    hundred_with_a_terminal_lose_nothing: [Root, Terminal, NotOn("crun", PAINTS)],
-    terminal_is_of_the_container_and_the_users: [Root, Terminal, NotOn("crun", PAINTS)],
-    terminal_is_the_controlling_one: [Root, Terminal, NotOn("crun", PAINTS)],
+    terminal_without_a_terminal_of_the_caller_gives_all_of_the_output: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
+    hundred_with_a_terminal_lose_nothing: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
+    terminal_is_of_the_container_and_the_users: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
+    terminal_is_the_controlling_one: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
     foreground_passes_the_input_and_the_exit_code: [Root, Terminal, Program("setsid")],
     foreground_follows_the_callers_size: [Root, Terminal, Program("setsid"), NotOn("crun", PAINTS)],
     detached_hands_over_the_terminal: [Root, Terminal],
-    detached_terminal_has_the_size_of_the_process_file: [Root, Terminal],
+    detached_terminal_has_the_size_of_the_process_file:
+        [Root, Terminal, NotOn("crun", "1.8 ends it before its socket is read")],
     detached_terminal_needs_a_socket: [Root, NotOn("crun", OTHER_WORDS)],
     socket_without_a_terminal_is_refused: [Root, NotOn("crun", OTHER_WORDS)],
     terminal_of_the_container_is_not_inherited: [Root, Terminal],
-    error_with_a_terminal_is_one_line: [Root, Terminal, NotOn("crun", PAINTS)],
+    error_with_a_terminal_is_one_line: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
     signals_are_forwarded: [Root],
 }
 
@@ -109,7 +111,7 @@ fn detached_hands_over_the_terminal(runtime: &Runtime) -> TestResult {
     ensure!(!payload.is_empty(), "no name comes with the descriptor");
     rustix::io::write(&master, b"a line\n")?;
     read_until(&master, |text| text.contains("got a line"))?;
-    Ok(())
+    end(runtime, &id)
 }
 
 /// As containerd calls it: all is in the file, `--tty` is not given.
@@ -127,7 +129,7 @@ fn detached_terminal_has_the_size_of_the_process_file(runtime: &Runtime) -> Test
     call.wait()?.ok()?;
     ensure_eq!(read_until(&master, until_the_end)?, "10 110\r\n");
     fs::read_to_string(pid_file)?.parse::<u32>()?;
-    Ok(())
+    end(runtime, &id)
 }
 
 fn detached_terminal_needs_a_socket(runtime: &Runtime) -> TestResult {
