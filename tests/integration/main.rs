@@ -33,6 +33,7 @@ mod errors;
 mod exec;
 mod exec_cgroup;
 mod exec_terminal;
+mod features;
 mod hook_failures;
 mod hooks;
 mod invocations;
@@ -41,10 +42,13 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod paths;
+mod probes;
 mod process;
+mod ps;
 mod resources;
 mod rootfs;
 mod scheduling;
+mod schema;
 mod sysctl;
 mod users;
 
@@ -68,6 +72,9 @@ fn tests() -> Vec<Test> {
         exec::tests(),
         exec_cgroup::tests(),
         exec_terminal::tests(),
+        features::tests(),
+        ps::tests(),
+        probes::tests(),
         crash::tests(),
         console::tests(),
         hooks::tests(),

@@ -90,7 +90,7 @@ impl CommandLine {
             }
             let Some(flag) = Flag::parse(&word) else {
                 self.operands.push(word);
-                // `exec ID ls -l`: what follows is the program's.
+                // `exec ID ls -l`, `ps ID -o pid`: what follows is the program's.
                 if command.get_positionals().any(Arg::is_trailing_var_arg_set) {
                     self.operands.extend(words);
                     return Ok(());
@@ -405,5 +405,13 @@ mod tests {
         let line = split("nonesuch c1 ls --color");
         assert_eq!(line.command.unwrap(), "nonesuch");
         assert_eq!(line.operands, ["c1", "ls", "--color"]);
+    }
+
+    #[test]
+    fn flags_after_the_container_of_ps_are_those_of_ps() {
+        assert_eq!(
+            sorted("ps --format json c1 --root -aux --"),
+            ["", "ps", "--format=json", "c1 --root -aux --"]
+        );
     }
 }

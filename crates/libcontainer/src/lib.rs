@@ -19,6 +19,7 @@
 pub mod cgroup;
 pub mod container;
 mod error;
+pub mod features;
 mod hooks;
 pub mod host;
 #[cfg(feature = "oci-spec")]

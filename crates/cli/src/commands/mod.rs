@@ -2,14 +2,19 @@
 //!
 //! Runs in: runtime.
 
+mod checkpoint;
 mod create;
 mod create_flags;
+mod criu;
 pub mod delete;
 pub mod exec;
+mod features;
 mod kill;
 mod list;
 mod pause;
 mod plan;
+mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -50,9 +55,27 @@ macro_rules! commands {
     };
 }
 
-commands!(
-    create, delete, exec, kill, list, pause, plan, resume, run, spec, start, state, update, version
-);
+// One a line, and in braces, which rustfmt leaves alone: several people add to it.
+commands! {
+    checkpoint,
+    create,
+    delete,
+    exec,
+    features,
+    kill,
+    list,
+    pause,
+    plan,
+    ps,
+    restore,
+    resume,
+    run,
+    spec,
+    start,
+    state,
+    update,
+    version,
+}
 
 /// The command of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {

@@ -7,6 +7,9 @@ use std::fmt::Write;
 
 use crate::args::Globals;
 
+/// Of the sources that this was built from, where the build was told or could see it (`build.rs`).
+pub const COMMIT: Option<&str> = option_env!("CORTEN_COMMIT");
+
 /// The runtime-spec that corten implements.
 const SPEC: &str = "1.3.0";
 
@@ -20,16 +23,25 @@ pub fn run(Args {}: Args, _globals: &Globals) -> anyhow::Result<ExitCode> {
 
 /// Prints it in the form of runc, with our own name: go-runc reads no other.
 pub fn print() -> anyhow::Result<ExitCode> {
-    crate::print(text(env!("CARGO_PKG_VERSION"), option_env!("CORTEN_COMMIT"))?.as_bytes())?;
+    let rust = option_env!("CORTEN_RUST");
+    crate::print(text(env!("CARGO_PKG_VERSION"), COMMIT, rust)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(version: &str, commit: Option<&str>) -> Result<String, std::fmt::Error> {
+fn text(
+    version: &str,
+    commit: Option<&str>,
+    rust: Option<&str>,
+) -> Result<String, std::fmt::Error> {
     let mut text = format!("{} version {version}\n", crate::PROGRAM);
     if let Some(commit) = commit.filter(|commit| !commit.is_empty()) {
         writeln!(text, "commit: {commit}")?;
     }
     writeln!(text, "spec: {SPEC}")?;
+    // Where runc has the version of Go. There is no line of libseccomp: none is used.
+    if let Some(rust) = rust {
+        writeln!(text, "rust: {rust}")?;
+    }
     Ok(text)
 }
 
@@ -40,9 +52,9 @@ mod tests {
     #[test]
     fn version_has_the_lines_of_runc() {
         assert_eq!(
-            text("0.1.0", Some("abc")).unwrap(),
-            "corten version 0.1.0\ncommit: abc\nspec: 1.3.0\n"
+            text("0.1.0", Some("abc"), Some("1.95.0")).unwrap(),
+            "corten version 0.1.0\ncommit: abc\nspec: 1.3.0\nrust: 1.95.0\n"
         );
-        assert_eq!(text("0.1.0", None).unwrap(), "corten version 0.1.0\nspec: 1.3.0\n");
+        assert_eq!(text("0.1.0", None, None).unwrap(), "corten version 0.1.0\nspec: 1.3.0\n");
     }
 }

@@ -187,6 +187,14 @@ impl Container {
         Ok(self.observe()?.0)
     }
 
+    /// The pids of all its processes, as this process sees them, ascending; none when it has stopped.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn processes(&self) -> Result<Vec<i32>, Error> {
+        self.cgroup()?.map_or(Ok(Vec::new()), |cgroup| cgroup.processes())
+    }
+
     /// What `state` prints.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::spec::{LinuxCapabilities, Process, SpecError};
 const POINTER: &str = "/process/capabilities";
 
 /// By number (capabilities(7), `<linux/capability.h>`).
-pub(super) const NAMES: [&str; 41] = [
+pub(crate) const NAMES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",

@@ -36,9 +36,11 @@ mod words;
 use corten_plan::wire::FLAG_EXPECT_PID1;
 use corten_plan::{Op, Point};
 
+pub(crate) use self::credentials::NAMES as CAPABILITIES;
 pub(crate) use self::devices::program as device_program;
 pub use self::exec::{ExecBase, ExecPlan, ExecRequest, exec};
 pub use self::late::LateSteps;
+pub(crate) use self::options::WORDS as MOUNT_OPTIONS;
 pub(crate) use self::resources::Update;
 pub use self::resources::{Otherwise, Setting};
 pub use self::types::{

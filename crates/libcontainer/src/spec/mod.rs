@@ -11,7 +11,7 @@ pub mod limits;
 mod parse;
 mod read;
 mod scan;
-mod template;
+pub(crate) mod template;
 mod types;
 mod validate;
 mod words;

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The newest version of the specification that is known.
-const OCI_VERSION: &str = "1.3.0";
+pub(crate) const OCI_VERSION: &str = "1.3.0";
 
 const CAPABILITIES: &[&str] = &["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
 

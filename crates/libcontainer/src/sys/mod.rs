@@ -12,5 +12,6 @@ pub mod confine;
 pub mod namespace;
 pub mod pidfd;
 pub mod program;
+pub mod seccomp;
 pub mod spawn;
 pub mod wait;

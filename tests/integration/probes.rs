@@ -1,0 +1,229 @@
+//! What callers ask a runtime about itself, each test named after the caller: checkpoint and restore, help, the version, `spec`.
+//!
+//! Runs in: any process.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::callers::{as_containerd, running};
+use crate::harness::{TestResult, ensure, ensure_eq, table};
+use crate::host::Need::{Corten, NotOn, Root};
+use crate::runtime::Runtime;
+use crate::schema;
+
+const LATER: &str = "what is not there yet is refused by name";
+const OTHER_FLAGS: &str = "has other flags";
+const NO_CRIU: &str = "Debian's is built without checkpoint and restore";
+
+table! {
+    podman_and_crio_ask_for_the_help_of_checkpoint: [NotOn("crun", NO_CRIU)],
+    podman_probes_restore_for_a_flag: [NotOn("crun", NO_CRIU)],
+    containerd_checkpoint_flags_are_taken: [Root, NotOn("crun", OTHER_FLAGS)],
+    containerd_restore_flags_are_taken: [Root, NotOn("crun", OTHER_FLAGS)],
+    conmon_restore_flags_are_taken: [Root, NotOn("runc", OTHER_FLAGS)],
+    checkpoint_is_refused_by_name_and_the_container_lives: [Root, Corten(LATER)],
+    checkpoint_of_a_missing_container_does_not_exist: [Root, NotOn("crun", "has other words")],
+    restore_is_refused_by_name_and_leaves_nothing: [Root, Corten(LATER)],
+    go_runc_reads_commit_and_spec_of_the_version: [],
+    help_of_every_command_is_printed: [NotOn("crun", NO_CRIU)],
+    spec_is_what_the_schema_says: [],
+    spec_for_rootless_is_what_the_schema_says: [NotOn("crun", "makes no maps of ids")],
+    state_is_what_the_schema_says: [Root],
+}
+
+fn podman_and_crio_ask_for_the_help_of_checkpoint(runtime: &Runtime) -> TestResult {
+    runtime.command(["checkpoint", "--help"]).output()?.ok()?;
+    Ok(())
+}
+
+fn podman_probes_restore_for_a_flag(runtime: &Runtime) -> TestResult {
+    let outcome = runtime.command(["restore", "--lsm-mount-context"]).output()?.fails()?;
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    let texts = ["flag needs an argument", "requires an argument"];
+    ensure!(texts.iter().any(|text| said.contains(text)), "{said}");
+    Ok(())
+}
+
+/// An error, but not one about a flag.
+fn is_taken(runtime: &Runtime, arguments: &[&str]) -> TestResult {
+    let outcome = as_containerd(runtime, arguments).output()?.fails()?;
+    ensure!(!outcome.stderr.contains("flag"), "{outcome}");
+    Ok(())
+}
+
+fn containerd_checkpoint_flags_are_taken(runtime: &Runtime) -> TestResult {
+    // go-runc's CheckpointOpts, and what its actions add.
+    is_taken(
+        runtime,
+        &[
+            "checkpoint",
+            "--image-path",
+            "/i",
+            "--work-path",
+            "/w",
+            "--parent-path",
+            "p",
+            "--tcp-established",
+            "--ext-unix-sk",
+            "--shell-job",
+            "--page-server",
+            "1.2.3.4:5",
+            "--file-locks",
+            "--manage-cgroups-mode",
+            "soft",
+            "--empty-ns",
+            "network",
+            "--empty-ns",
+            "network",
+            "--lazy-pages",
+            "--status-fd",
+            "3",
+            "--leave-running",
+            "--pre-dump",
+            "nosuch",
+        ],
+    )
+}
+
+fn containerd_restore_flags_are_taken(runtime: &Runtime) -> TestResult {
+    is_taken(
+        runtime,
+        &[
+            "restore",
+            "--image-path",
+            "/i",
+            "--work-path",
+            "/w",
+            "--tcp-established",
+            "--ext-unix-sk",
+            "--shell-job",
+            "--file-locks",
+            "--manage-cgroups-mode",
+            "soft",
+            "--empty-ns",
+            "network",
+            "--detach",
+            "--pid-file",
+            "/nosuch/p",
+            "--no-pivot",
+            "-no-subreaper",
+            "--bundle",
+            "/nosuch/b",
+            "nosuch",
+        ],
+    )
+}
+
+fn conmon_restore_flags_are_taken(runtime: &Runtime) -> TestResult {
+    let arguments = [
+        "restore",
+        "--bundle",
+        "/nosuch/b",
+        "--pid-file",
+        "/nosuch/p",
+        "--detach",
+        "--image-path",
+        "/i",
+        "--work-path",
+        "/nosuch/b",
+        "--tcp-established",
+        "--tcp-close",
+        "--file-locks",
+        "--lsm-mount-context=x",
+        "--lsm-profile=selinux:y",
+    ];
+    let arguments: Vec<&str> = if runtime.is("corten") {
+        [&arguments[..], &["--no-new-keyring"]].concat()
+    } else {
+        arguments.to_vec()
+    };
+    is_taken(runtime, &[&arguments[..], &["nosuch"]].concat())
+}
+
+fn checkpoint_is_refused_by_name_and_the_container_lives(runtime: &Runtime) -> TestResult {
+    let id = running(runtime)?;
+    let outcome =
+        as_containerd(runtime, &["checkpoint", "--image-path", "/nosuch", &id]).output()?;
+    outcome.exits(1)?.fails_with("checkpoint is not supported yet")?;
+    ensure_eq!(runtime.status(&id)?, "running");
+    Ok(())
+}
+
+fn checkpoint_of_a_missing_container_does_not_exist(runtime: &Runtime) -> TestResult {
+    runtime.command(["checkpoint", "nosuch"]).output()?.exits(1)?.fails_with("does not exist")?;
+    Ok(())
+}
+
+fn restore_is_refused_by_name_and_leaves_nothing(runtime: &Runtime) -> TestResult {
+    let (id, bundle) = (runtime.new_id(), runtime.bundle(&["true"])?);
+    let restore = runtime.command(["restore", "--bundle"]).arg(bundle.path()).arg(&id);
+    restore.output()?.exits(1)?.fails_with("restore is not supported yet")?;
+    crate::inside::nothing_left(runtime)
+}
+
+/// The first line has the name, in which go-runc reads no other than `runc`; dockerd reads the lines of any.
+fn go_runc_reads_commit_and_spec_of_the_version(runtime: &Runtime) -> TestResult {
+    for flag in ["--version", "-v"] {
+        let outcome = runtime.command([flag]).output()?.ok()?;
+        let lines: Vec<&str> = outcome.stdout.lines().collect();
+        let first = lines.first().copied().unwrap_or_default();
+        ensure!(first.split(' ').nth(1) == Some("version"), "another first line: {first}");
+        let value = |name| lines.iter().find_map(|line| line.strip_prefix(name));
+        ensure!(value("spec: ").is_some_and(|spec| spec.starts_with("1.")), "{lines:?}");
+        if runtime.is("corten") {
+            ensure!(value("commit: ").is_none_or(|commit| !commit.is_empty()), "{lines:?}");
+            ensure!(value("rust: ").is_some_and(|rust| rust.starts_with("1.")), "{lines:?}");
+        }
+    }
+    Ok(())
+}
+
+fn help_of_every_command_is_printed(runtime: &Runtime) -> TestResult {
+    let all = runtime.command(["--help"]).output()?.ok()?.stdout;
+    for command in [
+        "checkpoint",
+        "create",
+        "delete",
+        "kill",
+        "list",
+        "ps",
+        "restore",
+        "run",
+        "spec",
+        "start",
+        "state",
+    ] {
+        ensure!(all.contains(command), "--help is silent about {command}");
+        let help = runtime.command([command, "--help"]).output()?.ok()?;
+        ensure!(help.stdout.contains(command) && help.stderr.is_empty(), "{help}");
+    }
+    Ok(())
+}
+
+fn written_spec(runtime: &Runtime, flags: &[&str]) -> Result<Value, libtest_mimic::Failed> {
+    let directory = runtime.directory().join(format!("spec{}", flags.len()));
+    fs::create_dir(&directory)?;
+    runtime.command(["spec"].iter().chain(flags)).current_directory(&directory).output()?.ok()?;
+    Ok(serde_json::from_slice(&fs::read(directory.join("config.json"))?)?)
+}
+
+fn spec_is_what_the_schema_says(runtime: &Runtime) -> TestResult {
+    let spec = written_spec(runtime, &[])?;
+    ensure_eq!(schema::problems("config-schema.json", &spec)?, Vec::<String>::new());
+    Ok(())
+}
+
+fn spec_for_rootless_is_what_the_schema_says(runtime: &Runtime) -> TestResult {
+    let spec = written_spec(runtime, &["--rootless"])?;
+    ensure_eq!(schema::problems("config-schema.json", &spec)?, Vec::<String>::new());
+    ensure!(spec["linux"]["uidMappings"].is_array(), "{spec}");
+    Ok(())
+}
+
+fn state_is_what_the_schema_says(runtime: &Runtime) -> TestResult {
+    let id = running(runtime)?;
+    let state = runtime.state(&id)?;
+    ensure_eq!(schema::problems("state-schema.json", &state)?, Vec::<String>::new());
+    Ok(())
+}
