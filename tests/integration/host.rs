@@ -43,6 +43,8 @@ pub enum Need {
     Program(&'static str),
     /// May change what belongs to the whole machine: only in the VM.
     Vm(&'static str),
+    /// A systemd that has booted this machine: `cargo xtask test --systemd` has one.
+    Systemd,
     /// Strace, where it is: the VM has none, and counts the same calls as the host would.
     Strace,
     /// Only for corten; the text says why (specification, or a thing that others do not have).
@@ -61,7 +63,10 @@ pub struct Unmet {
 impl Unmet {
     /// Whether another machine would not help.
     pub fn is_about_the_runtime(&self) -> bool {
-        matches!(self.need, Need::Corten(_) | Need::NotOn(..) | Need::HybridCgroup | Need::Strace)
+        matches!(
+            self.need,
+            Need::Corten(_) | Need::NotOn(..) | Need::HybridCgroup | Need::Strace | Need::Systemd
+        )
     }
 }
 
@@ -70,6 +75,9 @@ impl fmt::Display for Unmet {
         match self.need {
             Need::Corten(why) => write!(f, "only for corten: {why}"),
             Need::NotOn(peer, why) => write!(f, "not on {peer}: {why}"),
+            Need::Systemd => {
+                write!(f, "needs systemd: {} (cargo xtask test --systemd)", self.found)
+            }
             Need::Vm(why) => write!(f, "needs the VM: {why}"),
             Need::Controller(name) => write!(f, "needs cgroup controller {name}: {}", self.found),
             need => write!(f, "needs {need:?}: {}", self.found),
@@ -177,6 +185,9 @@ impl Host {
             ),
             Need::Program(name) => met(in_path(name), "not in PATH"),
             Need::Vm(_) => met(self.vm, "CORTEN_VM is not set"),
+            Need::Systemd => {
+                met(Path::new("/run/systemd/system").exists(), "not booted by systemd")
+            }
             Need::Strace => met(in_path("strace"), "not in PATH"),
             Need::Corten(_) => met(program.is("corten"), program.name()),
             Need::NotOn(peer, _) => met(!program.is(peer), program.name()),

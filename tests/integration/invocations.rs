@@ -8,16 +8,14 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
 
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, NotOn, Root};
+use crate::host::Need::{NotOn, Root};
 use crate::inside::{nothing_left, refusal};
 use crate::runtime::Runtime;
 
-const ISSUE: &str = "issue 2: what comes later is refused by name, never ignored";
 const OVERWRITES: &str =
     "writes over what is there: runc replaces the node by a file, crun writes to the device";
 
 table! {
-    systemd_cgroup_is_refused_by_name: [Root, Corten(ISSUE)],
     bundle_that_is_missing_is_refused: [Root],
     pid_file_that_is_a_device_is_left_as_it_is: [Root, NotOn("runc", OVERWRITES), NotOn("crun", OVERWRITES)],
     pid_file_that_cannot_be_written_undoes_create: [Root],
@@ -26,15 +24,6 @@ table! {
     id_with_every_letter_works: [Root],
     command_lines_that_are_wrong_exit_with_one: [Root],
     every_error_of_ours_exits_with_one: [Root],
-}
-
-fn systemd_cgroup_is_refused_by_name(runtime: &Runtime) -> TestResult {
-    let bundle = runtime.bundle_with(&["true"], |config| {
-        config["linux"]["cgroupsPath"] = json!("system.slice:a:b");
-    })?;
-    let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
-    create.global("--systemd-cgroup").output()?.fails_with("systemd")?;
-    nothing_left(runtime)
 }
 
 fn bundle_that_is_missing_is_refused(runtime: &Runtime) -> TestResult {

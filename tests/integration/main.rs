@@ -50,6 +50,7 @@ mod rootfs;
 mod scheduling;
 mod schema;
 mod sysctl;
+mod systemd;
 mod users;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ fn tests() -> Vec<Test> {
         lifecycle::tests(),
         concurrent::tests(),
         sysctl::tests(),
+        systemd::tests(),
         invocations::tests(),
         hook_failures::tests(),
         users::tests(),

@@ -11,6 +11,7 @@ mod bundle;
 mod demo;
 mod fault;
 mod machine;
+mod systemd;
 mod test;
 mod vm;
 

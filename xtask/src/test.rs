@@ -22,6 +22,10 @@ pub struct Arguments {
     /// Without the VM.
     #[arg(long)]
     no_vm: bool,
+    /// Only the tests of the systemd driver, in a VM that systemd has booted (minutes); the result is written to
+    /// docs/systemd-tests.md.
+    #[arg(long, conflicts_with = "no_vm")]
+    systemd: bool,
     /// All integration tests in the VM, not only those that this host cannot run (some minutes).
     #[arg(long, conflicts_with = "no_vm")]
     all_in_vm: bool,
@@ -47,6 +51,9 @@ enum Verdict {
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     machine::busybox()?;
+    if arguments.systemd {
+        return crate::systemd::run(arguments.filter.as_deref());
+    }
     let skips = tempfile::NamedTempFile::new()?;
     let on_host = stage("unit, plan, library, integration tests and attacks", || {
         on_host(arguments, skips.path())
@@ -147,7 +154,7 @@ fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
 const PROGRAMS: [&str; 2] = ["integration", "attacks"];
 
 /// The built test program: cargo names it in its messages.
-fn test_program(name: &str) -> Result<PathBuf> {
+pub fn test_program(name: &str) -> Result<PathBuf> {
     let arguments = ["test", "--quiet", "--package", "corten", "--test", name, "--no-run"];
     let messages = stdout_of(cargo(arguments).arg("--message-format=json"))?;
     let messages =

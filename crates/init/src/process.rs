@@ -76,6 +76,7 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
     let point = match point {
         1 => Point::Mounted,
         2 => Point::Ready,
+        3 => Point::Placed,
         _ => return Err(Failed::new(Stage::Plan, Errno::EINVAL)),
     };
     // Not at Mounted: with us wait only hooks of the host, and what is open is needed again.

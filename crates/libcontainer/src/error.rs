@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use corten_plan::Stage;
 
+pub use crate::cgroup::BusError;
 use crate::spec::SpecError;
 
 /// An error of this library.
@@ -90,6 +91,14 @@ pub enum Error {
         action: String,
         /// The cause.
         source: io::Error,
+    },
+    /// systemd could not be asked, or did not do what it was asked for.
+    #[error("systemd: {action}")]
+    Systemd {
+        /// What was tried.
+        action: String,
+        /// The cause.
+        source: BusError,
     },
     /// The state directory of a container, or a file in it.
     #[error("{action} {}", path.display())]

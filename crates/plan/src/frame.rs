@@ -35,6 +35,8 @@ pub enum Point {
     Mounted = 1,
     /// All is done but what needs no runtime: the state is saved now. After this init lives on its own.
     Ready = 2,
+    /// Nothing was made yet: the runtime has systemd move init to its cgroup.
+    Placed = 3,
 }
 
 macro_rules! stages {
@@ -211,6 +213,7 @@ impl<'a> Frame<'a> {
         match (bytes[0], bytes[1]) {
             (REACHED, 1) => Ok(Self::Reached(Point::Mounted)),
             (REACHED, 2) => Ok(Self::Reached(Point::Ready)),
+            (REACHED, 3) => Ok(Self::Reached(Point::Placed)),
             (FORKED, _) => Ok(Self::Forked),
             (FAILED, _) => Ok(Self::Failed(Failure::decode(bytes)?)),
             (WARNED, _) => Ok(Self::Warned(Failure::decode(bytes)?)),

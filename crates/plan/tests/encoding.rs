@@ -90,6 +90,7 @@ fn frames_come_back_as_they_were_sent() {
     let frames = [
         Frame::Reached(Point::Mounted),
         Frame::Reached(Point::Ready),
+        Frame::Reached(Point::Placed),
         Frame::Forked,
         Frame::Failed(failure),
         Frame::Warned(failure),

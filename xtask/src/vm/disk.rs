@@ -58,6 +58,8 @@ const MASKED: &[&str] = &[
     "systemd-tpm2-setup-early.service",
     "systemd-tpm2-setup.service",
     "systemd-update-utmp.service",
+    // What a run copies to the disk may be below /tmp.
+    "tmp.mount",
 ];
 const SERVE: &str = include_str!("serve.sh");
 /// The command's place is a cgroup of its own, which is delegated: what it makes below is nobody else's.

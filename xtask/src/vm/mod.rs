@@ -119,6 +119,11 @@ pub fn corten_at(built: PathBuf) -> Extra {
 
 /// Boots a fresh VM, runs the command and gives its exit code.
 pub fn run(arguments: &Arguments, extra: Extra) -> Result<u8> {
+    run_and_keep(arguments, extra).map(|(code, _)| code)
+}
+
+/// As [`run`], and gives what the command wrote to stdout, too.
+pub fn run_and_keep(arguments: &Arguments, extra: Extra) -> Result<(u8, String)> {
     let begin = Instant::now();
     let qemu = machine::ensure("qemu-system-x86_64", "qemu-system-x86")?;
     let default = if arguments.systemd { disk::KERNEL } else { kernel::DEFAULT };
@@ -145,7 +150,7 @@ pub fn run(arguments: &Arguments, extra: Extra) -> Result<u8> {
         directory: work.path().to_owned(),
     };
     let ended = machine.run(Duration::from_secs(arguments.timeout))?;
-    report(arguments, &ended, begin)
+    Ok((report(arguments, &ended, begin)?, ended.stdout))
 }
 
 fn report(arguments: &Arguments, ended: &qemu::Ended, begin: Instant) -> Result<u8> {

@@ -45,6 +45,8 @@ pub struct Ended {
     /// Seconds from the kernel's start to the command's.
     pub uptime: Option<String>,
     pub console: String,
+    /// What the command wrote to stdout.
+    pub stdout: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,12 +101,16 @@ impl Machine {
         let (result, uptime) = wait(result, deadline)?;
         // A port's write in the VM returns when QEMU has passed the bytes on: all output is in our sockets by now.
         drop(qemu);
-        for copy in copies {
-            copy.join().map_err(|_| anyhow!("a copying thread ended badly"))?.context("output")?;
-        }
+        let mut copied = copies.into_iter().map(|copy| {
+            copy.join().map_err(|_| anyhow!("a copying thread ended badly"))?.context("output")
+        });
+        let stdout = copied.next().context("there are two copies")??;
+        copied.try_for_each(|copied| copied.map(drop))?;
         drop(share);
         let console = fs::read(self.directory.join("console")).unwrap_or_default();
-        Ok(Ended { result, uptime, console: String::from_utf8_lossy(&console).into_owned() })
+        let [console, stdout] =
+            [console, stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Ended { result, uptime, console, stdout })
     }
 
     fn arguments(&self) -> Result<Vec<String>> {
@@ -221,11 +227,22 @@ fn accept(listener: &UnixListener, qemu: &mut Bound) -> Result<UnixStream> {
     }
 }
 
-/// Passes bytes on as they come.
-fn copy(mut from: UnixStream, mut to: impl Write + Send + 'static) -> JoinHandle<io::Result<()>> {
+/// Passes bytes on as they come, and keeps them.
+fn copy(from: UnixStream, mut to: impl Write + Send + 'static) -> JoinHandle<io::Result<Vec<u8>>> {
     thread::spawn(move || {
-        io::copy(&mut from, &mut to)?;
-        to.flush()
+        let mut from = BufReader::new(from);
+        let mut all = Vec::new();
+        loop {
+            let bytes = from.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(all);
+            }
+            to.write_all(bytes)?;
+            to.flush()?;
+            all.extend_from_slice(bytes);
+            let count = bytes.len();
+            from.consume(count);
+        }
     })
 }
 

@@ -32,16 +32,7 @@ impl<'a> Site<'a> {
     /// [`Error::Unsupported`] for a limit whose controller this host does not have; [`Error::Cgroup`]; `container's cgroup is not empty: N process(es) found` and `container's cgroup unexpectedly
     /// frozen` are the texts of runc.
     pub fn look(facts: &'a CgroupFacts, plan: &'a CgroupPlan) -> Result<Self, Error> {
-        let at = || error(facts.mount_point.join(&plan.path), "create");
-        if facts.layout == CgroupLayout::None {
-            let problem = "no cgroup v2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified";
-            return Err(at()(io::Error::new(io::ErrorKind::Unsupported, problem)));
-        }
-        let root = open_root(&facts.mount_point).map_err(|errno| at()(errno.into()))?;
-        controllers::require_at_root(&root, &facts.mount_point, &plan.settings)?;
-        if let Some(found) = Cgroup::open_in(&root, &facts.mount_point, &plan.path)? {
-            found.require_unused()?;
-        }
+        let root = look(facts, plan, &plan.path)?;
         Ok(Self { facts, plan, root })
     }
 
@@ -64,6 +55,21 @@ impl<'a> Site<'a> {
             }
         }
     }
+}
+
+/// Refuses a host without what is asked for, and a `path` where others live; gives the root of the hierarchy.
+pub(super) fn look(facts: &CgroupFacts, plan: &CgroupPlan, path: &Path) -> Result<OwnedFd, Error> {
+    let at = || error(facts.mount_point.join(path), "create");
+    if facts.layout == CgroupLayout::None {
+        let problem = "no cgroup v2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified";
+        return Err(at()(io::Error::new(io::ErrorKind::Unsupported, problem)));
+    }
+    let root = open_root(&facts.mount_point).map_err(|errno| at()(errno.into()))?;
+    controllers::require_at_root(&root, &facts.mount_point, &plan.settings)?;
+    if let Some(found) = Cgroup::open_in(&root, &facts.mount_point, path)? {
+        found.require_unused()?;
+    }
+    Ok(root)
 }
 
 fn make(root: OwnedFd, mount_point: &Path, path: &Path) -> io::Result<Cgroup> {
@@ -106,12 +112,21 @@ impl Cgroup {
         if self.made == 0 || self.path.components().count() > 1 {
             self.require_unused()?;
         }
+        self.furnish(plan, bound_to_v1, |program| match self.made {
+            0 => self.replace_devices(program),
+            _ => self.attach_devices(program),
+        })
+    }
+
+    /// Controllers, device program and limits of a cgroup that is there.
+    pub(super) fn furnish(
+        &self,
+        plan: &CgroupPlan,
+        bound_to_v1: &[String],
+        attach: impl FnOnce(&[u64]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.enable_controllers(&plan.settings, controllers::usual(bound_to_v1))?;
-        match plan.devices.as_deref() {
-            None => {}
-            Some(program) if self.made > 0 => self.attach_devices(program)?,
-            Some(program) => self.replace_devices(program)?,
-        }
+        plan.devices.as_deref().map_or(Ok(()), attach)?;
         self.apply(&plan.settings)?;
         // The last: from here on somebody else may make cgroups below.
         plan.owner.map_or(Ok(()), |uid| self.delegate(uid))

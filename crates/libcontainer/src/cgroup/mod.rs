@@ -21,9 +21,11 @@ mod member;
 mod process;
 mod remove;
 mod settings;
+pub(crate) mod systemd;
 mod tree;
 
 pub(crate) use create::Site;
+pub use systemd::BusError;
 
 use std::ffi::{OsStr, OsString};
 use std::io;

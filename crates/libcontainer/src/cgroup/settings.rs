@@ -104,6 +104,11 @@ impl Cgroup {
 }
 
 impl Changed<'_> {
+    /// File and text of what was there before.
+    pub fn before(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.before.iter().rev().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// Takes all of it back, the last write first.
     pub fn revert(self) {
         for (name, text) in self.before.into_iter().rev() {

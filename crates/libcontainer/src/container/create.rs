@@ -9,8 +9,9 @@ use corten_plan::Handle;
 
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Start, Undo};
+use super::place::{Made, Place};
 use super::{Container, ContainerProcess, CreateOptions};
-use crate::cgroup;
+use crate::cgroup::systemd;
 use crate::error::Error;
 use crate::host::Facts;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
@@ -78,17 +79,18 @@ fn create(
     let dir = StateDir::create(&options.root, &id)?;
     let lock = dir.lock_new()?;
     let undo_state = Undo::new(&dir, launch::remove_state);
-    let intent = intent(&id, &bundle, &facts, &plan)?;
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
-    let site = cgroup::Site::look(&facts.cgroup, &plan.cgroup)?;
+    let place = Place::look(&facts.cgroup, &plan.cgroup)?;
+    let intent = intent(&id, &bundle, &facts, &plan, place.record())?;
     write_intent(&dir, &intent)?;
     let poststop = (&dir, &intent, options);
     let undo_hooks = Undo::new(&poststop, launch::run_poststop);
     drop(span);
 
     let span = Span::begin(trace, "cgroup");
-    let cgroup = site.create()?;
-    let undo_cgroup = Undo::new(&cgroup, launch::remove_cgroup);
+    let cgroup = Made::new(&intent.cgroup);
+    let undo_cgroup = Undo::new(&cgroup, Made::remove);
+    let scope = place.create(&cgroup)?;
     drop(span);
 
     let fifo = if start_at_once { None } else { Some(start_fifo::create(&dir)?) };
@@ -98,7 +100,7 @@ fn create(
         spawn: &plan.spawn,
         handles: &handles,
         own: fifo_handle.as_slice(),
-        cgroup: Some(cgroup.fd()),
+        cgroup: cgroup.fd(),
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
         trace,
@@ -106,6 +108,12 @@ fn create(
     .map_err(|error| error.of(&plan.spawn))?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
     let launch = Launch::new(&plan, options, &spawned)?;
+    if let Some(mut scope) = scope {
+        launch.placed(|pid| {
+            let cgroup = cgroup.set(scope.start(pid)?);
+            scope.prepare(cgroup)
+        })?;
+    }
     launch.mounted(&dir, &intent)?;
     let record = Record {
         init: Some(launch.identity()?),
@@ -126,7 +134,7 @@ fn create(
     undo_hooks.disarm();
     undo_state.disarm();
     drop(lock);
-    let container = Container { dir, record: Box::new(record), made: Some(cgroup) };
+    let container = Container { dir, record: Box::new(record), made: cgroup.into_cgroup() };
     if start_at_once {
         let ran = container.run_poststart(spawned.init.pid, &environment(options));
         ran.inspect_err(|_| launch::kill_and_reap(&spawned.init))?;
@@ -153,7 +161,7 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
         listen_fds: options.listen_fds,
         start_at_once,
         environment: environment(options),
-        systemd_cgroup: options.systemd_cgroup,
+        systemd: options.systemd_cgroup.then(systemd::manager_of_caller),
     };
     let plan = plan::plan(&bundle, &facts, &request)?;
     Ok((bundle, facts, plan))
@@ -175,7 +183,13 @@ pub(super) fn environment(options: &CreateOptions) -> Vec<std::ffi::OsString> {
     options.hook_environment.clone().unwrap_or_else(own_environment)
 }
 
-fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Result<Record, Error> {
+fn intent(
+    id: &ContainerId,
+    bundle: &Bundle,
+    facts: &Facts,
+    plan: &Plan,
+    cgroup: CgroupRecord,
+) -> Result<Record, Error> {
     Ok(Record {
         format: Record::current_format(),
         oci_version: bundle.spec.oci_version.clone(),
@@ -188,10 +202,7 @@ fn intent(id: &ContainerId, bundle: &Bundle, facts: &Facts, plan: &Plan) -> Resu
         boot_id: state::boot_id()?,
         init: None,
         exec: None,
-        cgroup: CgroupRecord {
-            mount_point: facts.cgroup.mount_point.clone(),
-            path: plan.cgroup.path.clone(),
-        },
+        cgroup,
         resources: bundle
             .spec
             .linux

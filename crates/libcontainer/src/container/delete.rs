@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::kill::KILL_DEADLINE;
 use super::{Container, hook_state};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, systemd};
 use crate::error::Error;
 use crate::signal::Signal;
-use crate::state::{ContainerId, Found, Lock, Record, StateDir, Status};
+use crate::state::{CgroupRecord, ContainerId, Found, Lock, Record, StateDir, Status, UnitRecord};
 
 /// How long a forced delete waits, after it has killed all processes, for a `create` or `start` to notice and let go.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
@@ -24,7 +24,8 @@ impl Container {
     /// Deletes the container `id` below `root`: one that is stopped or created; with `force` also one that runs, one of
     /// which `create` was killed, and one whose state is damaged.
     ///
-    /// Returns what went wrong without keeping the container from being deleted: poststop hooks that failed.
+    /// Returns what went wrong without keeping the container from being deleted: poststop hooks that failed, a systemd that
+    /// could not be asked to forget the unit.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongStatus`] for one that runs, without `force`; the cgroup or state cannot be
@@ -84,17 +85,33 @@ impl Container {
         if record.may_have_hooks() {
             self.dir.kill_hooks()?;
         }
+        let mut warnings = match &record.cgroup.unit {
+            Some(unit) => self.remove_unit(record, unit)?,
+            None => self.remove_directory(record)?,
+        };
+        // Of a `create` that was killed, too: its hooks may have made what these take away.
+        let environment = hook_state::own_environment();
+        warnings.extend(hook_state::run_poststop(&self.dir, record, &environment));
+        self.dir.remove()?;
+        // Of a directory that is gone nobody asks for the lock.
+        std::mem::forget(lock);
+        Ok(warnings)
+    }
+
+    fn remove_directory(&self, record: &Record) -> Result<Vec<Error>, Error> {
         // A cgroup that can be removed has no process, and init nowhere else to be if it has ended.
         if is_alive(record)? || !self.remove_empty_cgroup(record)? {
             self.kill_everything(record)?;
             remove_cgroup(record)?;
         }
-        // Of a `create` that was killed, too: its hooks may have made what these take away.
-        let warnings = hook_state::run_poststop(&self.dir, record, &hook_state::own_environment());
-        self.dir.remove()?;
-        // Of a directory that is gone nobody asks for the lock.
-        std::mem::forget(lock);
-        Ok(warnings)
+        Ok(Vec::new())
+    }
+
+    /// Processes are killed by us, whatever their number and the bus: systemd would send SIGTERM first, and has a unit to forget.
+    fn remove_unit(&self, record: &Record, unit: &UnitRecord) -> Result<Vec<Error>, Error> {
+        self.kill_everything(record)?;
+        let CgroupRecord { mount_point, path, .. } = &record.cgroup;
+        Ok(systemd::stop(unit, mount_point, path, KILL_DEADLINE)?.into_iter().collect())
     }
 
     fn remove_empty_cgroup(&self, record: &Record) -> Result<bool, Error> {

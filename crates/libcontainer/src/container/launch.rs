@@ -10,11 +10,9 @@ use std::time::Duration;
 use corten_plan::wire::FLAG_TRACE;
 use corten_plan::{Handle, Op, Point};
 
-use super::conversation::{Conversation, failure, init_died};
+use super::conversation::{Conversation, failure, init_died, out_of_order};
 use super::create::environment;
-use super::kill::KILL_DEADLINE;
 use super::{Console, ContainerProcess, CreateOptions, hook_state};
-use crate::cgroup::Cgroup;
 use crate::error::{Error, with_causes};
 use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
@@ -179,6 +177,23 @@ impl<'a> Launch<'a> {
         Ok(Init { process, image: self.spawned.image })
     }
 
+    /// Has init moved to its cgroup, by its pid, while it waits before it looks at cgroups.
+    pub fn placed(&self, place: impl FnOnce(i32) -> Result<(), Error>) -> Result<(), Error> {
+        let _span = Span::begin(self.trace(), "have systemd make the cgroup");
+        let conversation = self.conversation();
+        // Asked for at once: the first ops of init go on meanwhile.
+        let placed = place(self.spawned.init.pid);
+        if placed.is_err() && self.spawned.init.has_ended() {
+            // It has said more than systemd knows of a process that is gone.
+            conversation.next("container init to be placed in its cgroup")?;
+        }
+        placed?;
+        match conversation.next("container init to be placed in its cgroup")? {
+            Point::Placed => conversation.go(self.stat.ignored, None),
+            Point::Mounted | Point::Ready => Err(out_of_order()),
+        }
+    }
+
     /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong.
     pub fn mounted(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "wait for init to be ready");
@@ -186,6 +201,7 @@ impl<'a> Launch<'a> {
             match self.conversation().next("container init to be ready")? {
                 Point::Ready => return Ok(()),
                 Point::Mounted => self.run_hooks(dir, record)?,
+                Point::Placed => return Err(out_of_order()),
             }
         }
     }
@@ -406,16 +422,6 @@ pub(super) fn kill_and_reap(init: &ContainerProcess) {
     {
         log::warn!("wait for container init: {error}");
     }
-}
-
-/// Removes what is left in the cgroup, and the cgroup.
-pub(super) fn remove_cgroup(cgroup: &Cgroup) {
-    let removed = cgroup.kill(KILL_DEADLINE).and_then(|()| cgroup.remove(KILL_DEADLINE));
-    if let Err(error) = removed {
-        log::warn!("{}", with_causes(&error));
-    }
-    // The parents that were made for it.
-    cgroup.unmake();
 }
 
 /// The hooks of a container that is no more: of one whose creation has failed too (runtime.md, "Lifecycle", steps 3 to 5

@@ -13,6 +13,7 @@ mod hook_state;
 mod kill;
 mod launch;
 mod pause;
+mod place;
 mod start;
 mod update;
 
@@ -21,6 +22,8 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
@@ -120,6 +123,12 @@ impl ContainerProcess {
             call: format!("send {signal} to process {} of the container", self.pid),
             source: errno.into(),
         })
+    }
+
+    /// Whether it is a zombie, or reaped.
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
     /// Waits until it has ended, and reaps it.

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use super::Container;
-use crate::cgroup::Cgroup;
-use crate::error::Error;
-use crate::plan::{Update, device_program};
+use crate::cgroup::{Cgroup, systemd};
+use crate::error::{Error, with_causes};
+use crate::plan::{Setting, Update, device_program, limits, properties};
 use crate::spec::{LinuxDeviceCgroup, LinuxMemory, LinuxResources, SpecError};
-use crate::state::{Found, Record, Status};
+use crate::state::{Found, Record, Status, UnitRecord};
 
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -39,8 +39,18 @@ impl Container {
         }
         let changed = cgroup.change(&update.settings)?;
         let before = std::mem::replace(&mut record.resources, update.merged);
-        let saved = self.change_devices(&cgroup, &asked.devices, &record, &before);
-        saved.inspect_err(|_| changed.revert())
+        let unit = record.cgroup.unit.as_ref();
+        let told = unit.map_or(Ok(()), |unit| tell_systemd(unit, &cgroup, &update.settings));
+        let saved =
+            told.and_then(|()| self.change_devices(&cgroup, &asked.devices, &record, &before));
+        saved.inspect_err(|_| {
+            let limits = properties::of_writes(changed.before());
+            let told = unit.map_or(Ok(()), |unit| systemd::set_limits(unit, limits));
+            if let Err(error) = told {
+                log::warn!("{}", with_causes(&error));
+            }
+            changed.revert();
+        })
     }
 
     /// Replaces the device program, if there are new rules, and saves the state.
@@ -61,6 +71,12 @@ impl Container {
             }
         })
     }
+}
+
+/// systemd writes them, too, and rounds some: once more, exact.
+fn tell_systemd(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Error> {
+    systemd::set_limits(unit, limits(settings))?;
+    cgroup.apply(settings)
 }
 
 fn replace_devices(cgroup: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::mounts::PlannedMount;
 use super::steps::clean;
 use super::types::{CgroupPlan, Remark};
 use super::words::{CLONE_NEWCGROUP, CLONE_NEWUSER};
-use super::{Inputs, devices, resources};
+use super::{Inputs, devices, resources, unit};
 use crate::spec::SpecError;
 
 const POINTER: &str = "/linux/cgroupsPath";
@@ -23,8 +23,16 @@ pub(super) fn plan(
         Some(asked) => (asked.devices.as_slice(), resources::settings(asked, warnings)?),
         None => (&[][..], Vec::new()),
     };
+    let (unit, path) = match inputs.request.systemd {
+        Some(manager) => {
+            let (unit, path) = unit::plan(inputs, manager, &settings)?;
+            (Some(unit), path)
+        }
+        None => (None, path(inputs)?),
+    };
     Ok(CgroupPlan {
-        path: path(inputs)?,
+        path,
+        unit,
         devices: devices::program(rules)?,
         settings,
         owner: owner(inputs, mounts),

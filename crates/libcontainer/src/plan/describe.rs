@@ -35,6 +35,7 @@ pub fn step(op: &Op<'_>) -> String {
         Op::Keyring { name } => format!("make the session keyring {}", text(name)),
         Op::Loopback => "set the loopback device up".into(),
         Op::Sync { point: 1 } => "wait for the runtime, for hooks".into(),
+        Op::Sync { point: 3 } => "wait for systemd to make the cgroup".into(),
         Op::Sync { .. } => "wait for the runtime to save the state".into(),
         Op::Hook { path, .. } => format!("run the hook {}", text(path)),
         Op::Hostname { name } => format!("set the host name to {}", text(name)),

@@ -13,7 +13,7 @@ pub mod describe;
 mod devices;
 mod errno;
 mod exec;
-
+mod gvariant;
 mod hints;
 mod hooks;
 mod late;
@@ -23,6 +23,7 @@ mod options;
 pub mod print;
 mod process;
 mod program;
+pub(crate) mod properties;
 mod resources;
 mod rootfs;
 mod steps;
@@ -30,6 +31,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unit;
 mod unsupported;
 mod words;
 
@@ -39,6 +41,7 @@ use corten_plan::{Op, Point};
 pub(crate) use self::credentials::NAMES as CAPABILITIES;
 pub(crate) use self::devices::program as device_program;
 pub use self::exec::{ExecBase, ExecPlan, ExecRequest, exec};
+pub use self::gvariant::{Type, Value};
 pub use self::late::LateSteps;
 pub(crate) use self::options::WORDS as MOUNT_OPTIONS;
 pub(crate) use self::resources::Update;
@@ -46,6 +49,8 @@ pub use self::resources::{Otherwise, Setting};
 pub use self::types::{
     CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
 };
+pub(crate) use self::unit::limits;
+pub use self::unit::{Manager, Property, UnitPlan, pids};
 
 use self::mounts::PlannedMount;
 use self::namespaces::Namespaces;
@@ -167,6 +172,10 @@ fn order(
     steps.always(&Op::Session);
     steps.always(&Op::AllCpus);
     process::keyring(&mut steps, &inputs.request.id, inputs.request.no_new_keyring)?;
+    // Where systemd makes the cgroup, it does so around a process that is there: init is moved before it looks at cgroups.
+    if inputs.request.systemd.is_some() {
+        steps.push("--systemd-cgroup", &Op::Sync { point: Point::Placed as u8 });
+    }
     // Before any cgroup2 is mounted: its root is that of the namespace of the process that mounts it.
     if namespaces.is_new(CLONE_NEWCGROUP) {
         steps.push("/linux/namespaces", &Op::Unshare { flags: CLONE_NEWCGROUP });

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
 use super::types::{Plan, Remark};
+use super::unit::Manager;
 use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, join};
 use crate::spec::Hook;
 
@@ -130,7 +131,24 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
     }
     runtime(lines, "", "make the state directory and write down what is about to be made");
     let path = plan.cgroup.path.display();
-    runtime(lines, "/linux/cgroupsPath", format!("make the cgroup {path}"));
+    if plan.cgroup.unit.is_none() {
+        runtime(lines, "/linux/cgroupsPath", format!("make the cgroup {path}"));
+        furnish(plan, lines);
+    }
+    let flags = match plan.spawn.clone_flags {
+        0 => String::new(),
+        flags => format!("{}|", clone_flags(flags)),
+    };
+    let what = if plan.spawn.two_stages { "init's first stage" } else { "init" };
+    let into = if plan.cgroup.unit.is_none() { "CLONE_INTO_CGROUP|" } else { "" };
+    let call = format!("start {what}: clone3({flags}{into}CLONE_PIDFD)");
+    runtime(lines, "/linux/namespaces", call);
+    if let Some(score) = plan.oom_score_adj {
+        runtime(lines, "/process/oomScoreAdj", format!("set oom_score_adj of init to {score}"));
+    }
+}
+
+fn furnish(plan: &Plan, lines: &mut Vec<Line>) {
     let devices = match &plan.cgroup.devices {
         Some(program) => format!("attach a device program of {} instructions", program.len()),
         None => "attach no device program: every device is allowed".into(),
@@ -143,20 +161,25 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
     if let Some(uid) = plan.cgroup.owner {
         runtime(lines, "/mounts", format!("delegate the cgroup to the user {uid}"));
     }
-    let flags = match plan.spawn.clone_flags {
-        0 => String::new(),
-        flags => format!("{}|", clone_flags(flags)),
+}
+
+fn scope(plan: &Plan, lines: &mut Vec<Line>) {
+    let Some(unit) = &plan.cgroup.unit else { return };
+    let whose = match unit.manager {
+        Manager::System => "systemd",
+        Manager::User => "the user's systemd",
     };
-    let what = if plan.spawn.two_stages { "init's first stage" } else { "init" };
-    let call = format!("start {what}: clone3({flags}CLONE_INTO_CGROUP|CLONE_PIDFD)");
-    runtime(lines, "/linux/namespaces", call);
-    if let Some(score) = plan.oom_score_adj {
-        runtime(lines, "/process/oomScoreAdj", format!("set oom_score_adj of init to {score}"));
-    }
+    let names: Vec<&str> = unit.properties.iter().map(|property| &*property.name).collect();
+    let (unit, path, names) = (&unit.name, plan.cgroup.path.display(), names.join(", "));
+    let what = format!("have {whose} move init into unit {unit}, cgroup {path}, with {names}");
+    runtime(lines, "/linux/cgroupsPath", what);
+    furnish(plan, lines);
 }
 
 fn after_sync(plan: &Plan, point: u8, lines: &mut Vec<Line>) {
-    if point == Point::Mounted as u8 {
+    if point == Point::Placed as u8 {
+        scope(plan, lines);
+    } else if point == Point::Mounted as u8 {
         hook_lines("prestart", &plan.hooks.prestart, lines);
         hook_lines("createRuntime", &plan.hooks.create_runtime, lines);
     } else {

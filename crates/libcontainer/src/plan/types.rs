@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use corten_plan::{Handle, Op, PlanReader};
 
 use super::resources::Setting;
+use super::unit::{Manager, UnitPlan};
 use super::words::CLONE_NEWPID;
 use crate::spec;
 
@@ -32,8 +33,8 @@ pub struct Request {
     pub start_at_once: bool,
     /// The caller's environment: what hooks without `env` get, as with runc and crun.
     pub environment: Vec<OsString>,
-    /// `--systemd-cgroup`.
-    pub systemd_cgroup: bool,
+    /// `--systemd-cgroup`: the systemd that makes the cgroup.
+    pub systemd: Option<Manager>,
 }
 
 /// All that `create` or `run` will do.
@@ -110,8 +111,11 @@ pub struct NamespacePath {
 /// Where the container's cgroup is, and what it is to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CgroupPlan {
-    /// Below the root of the unified hierarchy, without a leading slash, without `.` and `..`; never empty.
+    /// Below the root of the unified hierarchy, without a leading slash, without `.` and `..`; never empty. With a unit of the
+    /// user's manager: below that manager's cgroup.
     pub path: PathBuf,
+    /// The scope whose cgroup it is; `None`: we make the directory ourselves.
+    pub unit: Option<UnitPlan>,
     /// Device rules as BPF instructions (`struct bpf_insn`, 8 bytes each); `None`: every device is allowed.
     pub devices: Option<Vec<u64>>,
     /// Limits, in the order in which they are written.

@@ -17,9 +17,6 @@ pub(super) fn of_process(process: &Process) -> Vec<Remark> {
 /// All of it, in the order of config.json.
 pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Remark> {
     let mut found = Found(Vec::new());
-    if inputs.request.systemd_cgroup {
-        found.add("--systemd-cgroup", "cgroups made by systemd are not supported yet");
-    }
     found.process(inputs.process);
     for origin in mounts.iter().filter_map(PlannedMount::idmap) {
         found.add(&origin.to_string(), "id-mapped mounts are not supported yet");

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::plan::{ExecBase, LateSteps};
+use crate::plan::{ExecBase, LateSteps, Manager};
 use crate::spec;
 
 pub(crate) use dir::{Found, Lock, START_FIFO, StateDir, list};
@@ -178,6 +178,17 @@ pub(crate) struct CgroupRecord {
     pub mount_point: PathBuf,
     /// Below it.
     pub path: PathBuf,
+    /// The unit whose cgroup it is; absent where the runtime has made the directory itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitRecord>,
+}
+
+/// A unit of systemd's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UnitRecord {
+    pub name: String,
+    pub manager: Manager,
 }
 
 impl Record {

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::host::{CgroupFacts, CgroupLayout, Facts};
 use crate::spec::Bundle;
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     Facts {
         euid: 0,
         last_capability: 40,
@@ -28,12 +28,12 @@ fn facts() -> Facts {
     }
 }
 
-fn request() -> Request {
+pub(super) fn request() -> Request {
     Request { id: "c1".into(), bundle: "/bundle".into(), ..Request::default() }
 }
 
 /// A small configuration, with members of `changes` in the place of its own; members of `linux` and `process` likewise.
-fn bundle(changes: Value) -> Bundle {
+pub(super) fn bundle(changes: Value) -> Bundle {
     let mut config = json!({
         "ociVersion": "1.3.0",
         "root": { "path": "rootfs" },

@@ -294,9 +294,6 @@ fn unsupported_each_is_named() {
             plan.unsupported.iter().map(|remark| remark.pointer.as_str()).collect();
         assert_eq!(pointers, [pointer]);
     }
-    let systemd = Request { systemd_cgroup: true, ..request() };
-    let plan = plan(&bundle(json!({})), &facts(), &systemd).unwrap();
-    assert_eq!(plan.unsupported[0].pointer, "--systemd-cgroup");
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! `cargo xtask test --systemd`: the tests of the systemd driver, in the VM that systemd boots.
+//!
+//! Runs in: any process.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::machine::{self, Profile, stdout_of};
+use crate::test::test_program;
+use crate::vm;
+
+/// Runs those whose name contains `filter`. A whole run, of all of them on our own runtime, is written
+/// down.
+pub fn run(filter: Option<&str>) -> Result<()> {
+    machine::ensure("qemu-system-x86_64", "qemu-system-x86")?;
+    machine::busybox()?;
+    let program = test_program("integration")?;
+    let mut extra = vm::corten_at(machine::build(Profile::Debug, &[])?);
+    extra.push((program.clone(), program.clone()));
+    extra.extend(vm::tree(&machine::workspace()?.join("tests"))?);
+    let runtime = env::var("RUNTIME").ok();
+    let on = runtime.iter().map(|runtime| format!("RUNTIME={} ", machine::quoted(runtime)));
+    let command = format!(
+        "uname -r; systemctl --version | head -n 1; {}exec {} --test-threads 2 {}",
+        on.collect::<String>(),
+        program.display(),
+        machine::quoted(filter.unwrap_or("systemd::"))
+    );
+    let vm = vm::Arguments {
+        minimal: false,
+        systemd: true,
+        kernel: None,
+        packages: runtime.iter().map(|runtime| package_of(runtime)).collect(),
+        timeout: 3000,
+        ..vm::Arguments::new("", command)
+    };
+    let (code, stdout) = vm::run_and_keep(&vm, extra)?;
+    if filter.is_none() && runtime.is_none() {
+        write_down(code, &stdout)?;
+    }
+    if code != 0 {
+        bail!("not all tests passed (exit code {code})");
+    }
+    Ok(())
+}
+
+/// Debian's packages of runtimes have their names.
+fn package_of(runtime: &str) -> String {
+    Path::new(runtime).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn write_down(code: u8, stdout: &str) -> Result<()> {
+    let git = |arguments: &[&str]| stdout_of(Command::new("git").args(arguments));
+    let commit = git(&["describe", "--always", "--dirty", "--abbrev=12"])?;
+    let date = stdout_of(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"]))?;
+    let verdict = if code == 0 { "passed" } else { "FAILED" };
+    let text = format!(
+        "# The systemd driver's tests\n\nWritten by `cargo xtask test --systemd`: the integration tests `systemd::` in the VM \
+         that systemd boots\n([vm.md](vm.md)). The last run:\n\n| | |\n|---|---|\n| commit | {} |\n| date | {} |\n| \
+         result | **{verdict}** |\n\n```\n{}\n```\n",
+        commit.trim(),
+        date.trim(),
+        stdout.trim()
+    );
+    let path = machine::workspace()?.join("docs/systemd-tests.md");
+    fs::write(&path, text).with_context(|| format!("{}", path.display()))
+}
