@@ -30,6 +30,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod spec;
 pub mod state;
+pub mod stats;
 mod sys;
 pub mod trace;
 

@@ -7,6 +7,7 @@ mod create;
 mod create_flags;
 mod criu;
 pub mod delete;
+mod events;
 pub mod exec;
 mod features;
 mod kill;
@@ -60,6 +61,7 @@ commands! {
     checkpoint,
     create,
     delete,
+    events,
     exec,
     features,
     kill,

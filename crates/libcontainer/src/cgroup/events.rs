@@ -45,6 +45,11 @@ impl EventsFile {
         }
     }
 
+    /// For poll.
+    pub fn file(&self) -> &OwnedFd {
+        &self.0
+    }
+
     /// A cgroup that is gone has no processes and is not frozen.
     pub fn read(&self) -> rustix::io::Result<Events> {
         let mut buffer = [0; 256];

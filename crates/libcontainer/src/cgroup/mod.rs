@@ -21,11 +21,14 @@ mod member;
 mod process;
 mod remove;
 mod settings;
+mod stats;
 pub(crate) mod systemd;
 mod tree;
+mod watch;
 
 pub(crate) use create::Site;
 pub use systemd::BusError;
+pub(crate) use watch::Happened;
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -8,6 +8,7 @@
 mod conversation;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod hook_state;
 mod kill;

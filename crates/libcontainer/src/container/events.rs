@@ -1,0 +1,70 @@
+//! `events`: what a container uses, and what happens to it.
+//!
+//! Runs in: runtime.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::Container;
+use crate::cgroup::{Cgroup, Happened};
+use crate::error::Error;
+use crate::state::Status;
+use crate::stats::{Event, Stats};
+
+impl Container {
+    /// What the container uses now.
+    ///
+    /// # Errors
+    /// [`Error::WrongStatus`] with runc's text `container with id ID is not running`.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        Ok(self.live_cgroup()?.stats())
+    }
+
+    /// Calls `each` with every [`Event`] until the last process of the container has ended, or it answers `Break`. The
+    /// numbers come once in each `interval`.
+    ///
+    /// # Errors
+    /// As [`Container::stats`].
+    pub fn events(
+        &self,
+        interval: Duration,
+        each: &mut dyn FnMut(&Event) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let cgroup = self.live_cgroup()?;
+        let Some(mut watch) = cgroup.watch()? else { return Ok(()) };
+        let mut tick = next_tick(interval);
+        loop {
+            let next = watch.next(tick);
+            let event = match next.map_err(|errno| os("poll", errno.into()))? {
+                Happened::Ended => return Ok(()),
+                Happened::Oom => Event::Oom,
+                Happened::Nothing => {
+                    tick = next_tick(interval);
+                    Event::Stats(Box::new(cgroup.stats()))
+                }
+            };
+            if each(&event).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn live_cgroup(&self) -> Result<Cgroup, Error> {
+        let stopped =
+            || self.wrong_status(format!("container with id {} is not running", self.id()));
+        if self.status()? == Status::Stopped {
+            return Err(stopped());
+        }
+        self.cgroup()?.ok_or_else(stopped)
+    }
+}
+
+/// A time that the clock cannot hold is as good as never.
+fn next_tick(interval: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + interval.min(YEAR)
+}
+
+fn os(call: &str, source: std::io::Error) -> Error {
+    Error::Os { call: call.into(), source }
+}
