@@ -51,6 +51,7 @@ mod scheduling;
 mod schema;
 mod sysctl;
 mod systemd;
+mod update;
 mod users;
 
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ fn tests() -> Vec<Test> {
         systemd::tests(),
         invocations::tests(),
         hook_failures::tests(),
+        update::tests(),
         users::tests(),
         scheduling::tests(),
         callers::tests(),
