@@ -190,7 +190,7 @@ fn update_that_fails_halfway_changes_nothing(runtime: &Runtime) -> TestResult {
         "cpu.weight",
         "cpu.max",
         "cpu.max.burst",
-        "cpuset.cpus",
+        "cpuset.cpus.effective",
         "pids.max",
         "io.max",
     ];

@@ -38,13 +38,7 @@ impl Cgroup {
     pub(crate) fn change(&self, settings: &[Setting]) -> Result<Changed<'_>, Error> {
         self.enable_controllers(settings, std::iter::empty())?;
         let mut changed = Changed { cgroup: self, before: Vec::new() };
-        let written = self.write_all(settings, |name, text| {
-            if let Ok(content) = file::read(&self.directory, name)
-                && let Some(undo) = undo(name, text, &String::from_utf8_lossy(&content))
-            {
-                changed.before.push((name.to_owned(), undo));
-            }
-        });
+        let written = self.write_all(settings, |name, text| changed.remember(name, text));
         match written {
             Ok(()) => Ok(changed),
             Err(error) => {
@@ -109,14 +103,33 @@ impl Changed<'_> {
         self.before.iter().rev().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
+    /// Called before `text` is written to `name`.
+    fn remember(&mut self, name: &str, text: &str) {
+        let read = |name: &str| file::read(&self.cgroup.directory, name).ok();
+        let Some(now) = read(name) else { return };
+        if let Some(undo) = undo(name, text, &String::from_utf8_lossy(&now)) {
+            self.before.push((name.to_owned(), undo));
+        }
+        if matches!(name, "cpuset.cpus" | "cpuset.mems")
+            && now.trim_ascii().is_empty()
+            && let Some(effective) = read(&format!("{name}.effective"))
+        {
+            let effective = String::from_utf8_lossy(&effective).into_owned();
+            self.before.push((name.to_owned(), effective));
+        }
+    }
+
     /// Takes all of it back, the last write first.
     pub fn revert(self) {
         for (name, text) in self.before.into_iter().rev() {
-            if let Err(errno) = file::write(&self.cgroup.directory, &name, &text) {
-                log::warn!(
+            match file::write(&self.cgroup.directory, &name, &text) {
+                Ok(()) => {}
+                // A set of a cgroup with processes cannot be emptied again; then it stays at what was in force.
+                Err(Errno::NOSPC) if text == "\n" => {}
+                Err(errno) => log::warn!(
                     "cgroup {}: set {name} back to {text:?}: {errno}",
                     self.cgroup.path.display()
-                );
+                ),
             }
         }
     }
