@@ -76,9 +76,12 @@ fn is(runtime: &Runtime, id: &str, expected: &[(&str, &str)]) -> TestResult {
     Ok(())
 }
 
+/// Flags, and files with their texts after.
+type Row = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
 fn update_flags_change_what_they_name(runtime: &Runtime) -> TestResult {
     let id = started(runtime, "sleep 1000", &json!({}))?;
-    let rows: &[(&[&str], &[(&str, &str)])] = &[
+    let rows: &[Row] = &[
         (&["--memory", "64m"], &[("memory.max", "67108864"), ("memory.swap.max", "max")]),
         (&["--memory-swap", "96M"], &[("memory.max", "67108864"), ("memory.swap.max", "33554432")]),
         (&["--memory-reservation", "32mb"], &[("memory.low", "33554432")]),
