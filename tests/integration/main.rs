@@ -41,6 +41,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod notify;
 mod paths;
 mod probes;
 mod process;
@@ -77,6 +78,7 @@ fn tests() -> Vec<Test> {
         exec_cgroup::tests(),
         exec_terminal::tests(),
         features::tests(),
+        notify::tests(),
         ps::tests(),
         probes::tests(),
         crash::tests(),

@@ -30,6 +30,8 @@ table! {
     spec_is_what_the_schema_says: [],
     spec_for_rootless_is_what_the_schema_says: [NotOn("crun", "makes no maps of ids")],
     state_is_what_the_schema_says: [Root],
+    debug_log_has_every_step_with_its_time: [Root, Corten("runc logs other things")],
+    debug_log_of_containerd_ends_with_the_error: [Root, NotOn("crun", "logs the error alone")],
 }
 
 fn podman_and_crio_ask_for_the_help_of_checkpoint(runtime: &Runtime) -> TestResult {
@@ -225,5 +227,45 @@ fn state_is_what_the_schema_says(runtime: &Runtime) -> TestResult {
     let id = running(runtime)?;
     let state = runtime.state(&id)?;
     ensure_eq!(schema::problems("state-schema.json", &state)?, Vec::<String>::new());
+    Ok(())
+}
+
+fn debug_log_has_every_step_with_its_time(runtime: &Runtime) -> TestResult {
+    let (id, bundle) = (runtime.new_id(), runtime.bundle(&["true"])?);
+    let create = as_containerd(runtime, &["create", "--bundle"]).global("--debug");
+    let create = create.arg(bundle.path()).arg(&id).output()?.ok()?;
+    ensure_eq!(create.stderr, "");
+    as_containerd(runtime, &["start", &id]).global("--log-level=debug").output()?.ok()?;
+    let log = crate::callers::log(runtime);
+    let mut messages = Vec::new();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        ensure_eq!(line["level"], "debug");
+        messages.push(line["msg"].as_str().unwrap_or_default().to_owned());
+    }
+    for text in [
+        "corten 0.",
+        "runtime: load config.json: ",
+        "runtime: clone3: ",
+        "init: mount ",
+        "init is process ",
+    ] {
+        ensure!(messages.iter().any(|it| it.starts_with(text)), "no {text:?}: {messages:#?}");
+    }
+    let step = messages.iter().find(|it| it.starts_with("init: mount ")).ok_or("no step")?;
+    ensure!(step.ends_with(" µs"), "no time: {step}");
+    Ok(())
+}
+
+fn debug_log_of_containerd_ends_with_the_error(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["/no/such/program"])?;
+    let create = as_containerd(runtime, &["create", "--bundle"]).global("--debug");
+    let create = create.arg(bundle.path()).arg(runtime.new_id()).output()?.exits(1)?;
+    // containerd takes the last object of level error.
+    let log = crate::callers::log(runtime);
+    let errors: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let error = errors.iter().rfind(|line| line["level"] == "error").ok_or("no error")?;
+    ensure!(error["msg"].as_str().is_some_and(|msg| msg.contains("/no/such/program")), "{error}");
+    ensure!(create.stderr.contains("/no/such/program"), "{create}");
     Ok(())
 }

@@ -145,7 +145,9 @@ impl Globals {
             root,
             is_xdg_root,
             cgroup_manager: args.cgroup_manager.unwrap_or(by_flag),
-            trace: args.trace.as_ref().map(|_| Arc::new(Trace::new())),
+            // A debug log has every step with its time.
+            trace: (args.trace.is_some() || log::log_enabled!(log::Level::Debug))
+                .then(|| Arc::new(Trace::new())),
             trace_file: args.trace.clone(),
         })
     }

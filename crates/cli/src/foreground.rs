@@ -19,6 +19,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::commands;
+use crate::notify::Notify;
 use crate::terminal::Terminal;
 
 /// Runs a container and returns the exit code of its process: its own, or 128 and the number of the signal that ended it.
@@ -31,14 +32,15 @@ pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::R
         log::warn!("become a subreaper: {error}");
     }
     options.console = Some(Console::Receive);
-    let mut terminal = Ok(None);
+    let (mut terminal, mut notify) = (Ok(None), None);
     let ran = Container::run_prepared(&options, |socket| {
         terminal = socket.map_or(Ok(None), Terminal::receive);
+        notify = Notify::listen(&options.root, &options.id);
     });
     let (container, init) = ran?;
     let outcome = terminal
         .context("receive the terminal of the container")
-        .and_then(|terminal| stay(&signals, &init, terminal));
+        .and_then(|terminal| stay(&signals, &init, terminal, notify.as_ref()));
     if outcome.is_err() || !keep {
         delete(&container);
     }
@@ -57,7 +59,7 @@ pub fn exec(container: &Container, mut options: ExecOptions) -> anyhow::Result<E
     })?;
     let outcome = terminal
         .context("receive the terminal of the process")
-        .and_then(|terminal| stay(&signals, &process, terminal));
+        .and_then(|terminal| stay(&signals, &process, terminal, None));
     if outcome.is_err()
         && let Err(error) = process.signal(Signal::KILL)
     {
@@ -91,10 +93,16 @@ fn stay(
     signals: &SignalFd,
     init: &ContainerProcess,
     mut terminal: Option<Terminal>,
+    notify: Option<&Notify>,
 ) -> anyhow::Result<ExitStatus> {
     let mut ended = None;
     loop {
-        let ready = wait(signals, init, ended.is_some(), terminal.as_ref()).context("poll")?;
+        let ready =
+            wait(signals, init, ended.is_some(), terminal.as_ref(), notify).context("poll")?;
+        if let Some(notify) = notify {
+            // We are the process to watch: we stay as long as the container's, and end as it does.
+            notify.relay(std::process::id());
+        }
         if ready.init {
             ended = Some(init.wait()?);
             terminal.iter_mut().for_each(Terminal::finish);
@@ -129,12 +137,14 @@ fn wait(
     init: &ContainerProcess,
     ended: bool,
     terminal: Option<&Terminal>,
+    notify: Option<&Notify>,
 ) -> io::Result<Ready> {
     let pidfd = init.pidfd();
     let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     if let Some(terminal) = terminal {
         terminal.watch(&mut fds);
     }
+    fds.extend(notify.map(|notify| PollFd::from_borrowed_fd(notify.fd(), PollFlags::IN)));
     if !ended {
         fds.push(PollFd::from_borrowed_fd(pidfd, PollFlags::IN));
     }

@@ -13,6 +13,7 @@ mod exit;
 mod fds;
 mod foreground;
 mod log;
+mod notify;
 mod report;
 mod terminal;
 mod usage;
@@ -80,6 +81,7 @@ fn dispatch(globals: &GlobalArgs, line: &CommandLine) -> anyhow::Result<ExitCode
     // Before anything is opened here: no file of ours may become a fd that the container was promised.
     let invocation = invocation(line);
     log::open(globals)?;
+    ::log::debug!("{}", commands::version::called());
     if globals.version {
         return commands::version::print();
     }

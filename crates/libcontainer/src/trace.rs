@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// Collects events while an operation runs.
+/// Collects events while an operation runs, and tells the `log` crate of each at level debug.
 #[derive(Debug, Default)]
 pub struct Trace {
     events: Mutex<Vec<Event>>,
@@ -71,6 +71,7 @@ impl Trace {
     }
 
     fn add(&self, name: String, cat: &'static str, start: Duration, end: Duration) {
+        log::debug!("{cat}: {name}: {} µs", end.saturating_sub(start).as_micros());
         let event = Event {
             name,
             cat,

@@ -9,7 +9,7 @@ use libcontainer::{Console, CreateOptions};
 
 use super::ContainerId;
 use crate::args::{CgroupManager, Globals};
-use crate::fds;
+use crate::{fds, notify};
 
 #[derive(Debug, clap::Args)]
 pub struct CreateFlags {
@@ -68,6 +68,7 @@ impl BundleFlags {
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
             listen_fds: fds::listen_fds(),
+            notify: notify::is_asked(),
             systemd_cgroup: globals.cgroup_manager == CgroupManager::Systemd,
             trace: globals.trace.clone(),
             ..CreateOptions::default()

@@ -10,6 +10,7 @@ use libcontainer::Container;
 use super::create_flags::CreateFlags;
 use crate::args::Globals;
 use crate::foreground;
+use crate::notify::Notify;
 
 /// Create a container, start it, and wait for it to end
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,14 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 fn detached(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     crate::block_sigpipe()?;
-    Container::run(&args.flags.options(globals)?)?;
+    let options = args.flags.options(globals)?;
+    let mut notify = None;
+    let (_, init) = Container::run_prepared(&options, |_| {
+        notify = Notify::listen(&options.root, &options.id);
+    })?;
+    if let Some(notify) = notify {
+        notify.wait_for_ready(init.pid()).context("wait for the container to be ready")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

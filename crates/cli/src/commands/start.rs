@@ -4,10 +4,12 @@
 
 use crate::exit::ExitCode;
 
+use anyhow::Context;
 use libcontainer::Container;
 
 use super::ContainerId;
 use crate::args::Globals;
+use crate::notify::Notify;
 
 /// Start the program of a created container
 #[derive(Debug, clap::Args)]
@@ -17,6 +19,13 @@ pub struct Args {
 }
 
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    Container::load(&globals.root, args.id.get()?)?.start()?;
+    let container = Container::load(&globals.root, args.id.get()?)?;
+    let notify = Notify::listen(&globals.root, container.id());
+    // What listens must do so before the program speaks.
+    let pid = notify.as_ref().map(|_| container.state()).transpose()?.map_or(0, |state| state.pid);
+    container.start()?;
+    if let Some(notify) = notify {
+        notify.wait_for_ready(pid).context("wait for the container to be ready")?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,17 @@ pub fn print() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is running, and how it was called: for reports of faults.
+pub fn called() -> String {
+    let words: Vec<_> = std::env::args_os().collect();
+    format!(
+        "{} {} ({}): {words:?}",
+        crate::PROGRAM,
+        env!("CARGO_PKG_VERSION"),
+        COMMIT.unwrap_or("-")
+    )
+}
+
 fn text(
     version: &str,
     commit: Option<&str>,

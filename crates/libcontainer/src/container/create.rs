@@ -3,6 +3,7 @@
 //! Runs in: runtime.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use corten_plan::Handle;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::host::Facts;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
 use crate::runtime::handles::{Handles, Outside};
-use crate::runtime::start_fifo;
+use crate::runtime::{notify, start_fifo};
 use crate::spec::Bundle;
 use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir};
 use crate::trace::Span;
@@ -83,6 +84,9 @@ fn create(
     let place = Place::look(&facts.cgroup, &plan.cgroup)?;
     let intent = intent(&id, &bundle, &facts, &plan, place.record())?;
     write_intent(&dir, &intent)?;
+    if options.notify {
+        notify::make(&dir)?;
+    }
     let poststop = (&dir, &intent, options);
     let undo_hooks = Undo::new(&poststop, launch::run_poststop);
     drop(span);
@@ -107,6 +111,7 @@ fn create(
     })
     .map_err(|error| error.of(&plan.spawn))?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
+    log::debug!("init is process {}, in cgroup {}", spawned.init.pid, intent.cgroup.path.display());
     let launch = Launch::new(&plan, options, &spawned)?;
     if let Some(mut scope) = scope {
         launch.placed(|pid| {
@@ -146,7 +151,10 @@ fn create(
 fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Facts, Plan), Error> {
     let trace = options.trace.as_deref();
     let span = Span::begin(trace, "load config.json");
-    let bundle = Bundle::load(&options.bundle)?;
+    let mut bundle = Bundle::load(&options.bundle)?;
+    if options.notify {
+        notify::add(&mut bundle, &absolute(&options.root)?.join(&options.id));
+    }
     drop(span);
     let span = Span::begin(trace, "host facts");
     let facts = Facts::read()?;
@@ -176,6 +184,11 @@ impl CreateOptions {
             preserve_fds: self.preserve_fds,
         }
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path)
+        .map_err(|source| Error::Os { call: "the current directory".into(), source })
 }
 
 /// What hooks get that have no environment of their own.

@@ -28,6 +28,7 @@ impl Container {
             return self.kill_all(signal, all || init.is_some());
         }
         let Some(init) = init else { return Err(self.not_running()) };
+        log::debug!("send {signal} to init (process {})", init.pid);
         match send(init.pidfd.as_fd(), signal) {
             // It has ended between the look and the signal.
             Err(rustix::io::Errno::SRCH) => Err(self.not_running()),
@@ -40,6 +41,7 @@ impl Container {
     }
 
     fn kill_all(&self, signal: Signal, may_be_empty: bool) -> Result<(), Error> {
+        log::debug!("send {signal} to all of cgroup {}", self.record.cgroup.path.display());
         match self.cgroup()? {
             Some(cgroup) if signal == Signal::KILL => {
                 if !may_be_empty && !cgroup.is_populated()? {

@@ -60,6 +60,9 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// How many fds from 3 on are passed as LISTEN_FDS (systemd's socket activation).
     pub listen_fds: u32,
+    /// Give the container a socket for sd_notify(3), and the variable NOTIFY_SOCKET. The caller binds a datagram socket to
+    /// `<root>/<id>/notify/notify.sock` before the container is started, and reads from it.
+    pub notify: bool,
     /// Cgroups by systemd.
     pub systemd_cgroup: bool,
     /// Collects where the time goes.

@@ -30,6 +30,7 @@ impl Container {
             (Status::Created, Some(init)) => init,
             (status, _) => return Err(self.cannot_start(status)),
         };
+        log::debug!("let init (process {}) execute the program", init.pid);
         let outcome = start_fifo::start(&self.dir, init.pidfd.as_fd())?;
         match outcome {
             None => return Err(self.cannot_start(Status::Running)),

@@ -21,7 +21,7 @@ use crate::spec::{
 /// What the program can do: the switches. Each turns true with what it names.
 const USER_NAMESPACES: bool = false;
 const IDMAP: bool = false;
-const CGROUP_SYSTEMD: bool = false;
+const CGROUP_SYSTEMD: bool = true;
 const CGROUP_RDMA: bool = true;
 const SECCOMP: bool = false;
 const APPARMOR: bool = false;
