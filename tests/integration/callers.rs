@@ -215,6 +215,7 @@ fn containerd_lists_as_json(runtime: &Runtime) -> TestResult {
 }
 
 fn containerd_lists_none_as_null(runtime: &Runtime) -> TestResult {
+    fs::create_dir_all(runtime.root())?;
     let list = as_containerd(runtime, &["list", "--format=json"]).output()?.ok()?;
     ensure_eq!(list.stdout.trim(), "null");
     Ok(())

@@ -70,7 +70,7 @@ fn kill_ends_a_create_that_hangs_in_a_hook(runtime: &Runtime) -> TestResult {
     wait_for_hook(runtime)?;
     ensure_eq!(runtime.status(&id)?, "creating");
     runtime.command(["kill", "--all", &id, "KILL"]).output()?.ok()?;
-    create.wait()?.fails_with("createRuntime hook 0")?;
+    create.wait()?.fails_with("createRuntime hook #0:")?;
     nothing_left(runtime)
 }
 

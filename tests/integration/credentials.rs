@@ -186,6 +186,9 @@ fn capability_that_is_unknown_is_left_out_with_a_warning(runtime: &Runtime) -> T
     let warned = fs::read_to_string(&log).unwrap_or_default().contains("CAP_NO_SUCH_THING");
     ensure!(warned || runtime.is("crun"), "no warning in the log");
     ensure!(run.stderr.is_empty(), "a warning on stderr: {run}");
+    let run = runtime.run(&bundle)?.ok()?;
+    let warned = run.stderr.contains("CAP_NO_SUCH_THING");
+    ensure!(warned || runtime.is("crun"), "no warning without a log: {run}");
     Ok(())
 }
 

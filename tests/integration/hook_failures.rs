@@ -73,7 +73,7 @@ fn failing_hook_is_named_with_its_words(runtime: &Runtime) -> TestResult {
         for words in ["exit status 3", "last words"] {
             ensure!(outcome.stderr.contains(words), "without {words:?}: {outcome}");
         }
-        let names = [format!("{kind} hook 1"), format!("/hooks/{kind}/1")];
+        let names = [format!("{kind} hook #1:"), format!("/hooks/{kind}/1")];
         let named = names.iter().any(|name| outcome.stderr.contains(name));
         ensure!(named || !runtime.is("corten"), "not named: {outcome}");
     }

@@ -21,6 +21,8 @@ table! {
     hooks_of_the_runtime_run_in_its_namespaces: [Root],
     hooks_of_the_container_run_in_its_namespaces: [Root],
     start_container_hooks_have_the_containers_root: [Root],
+    start_container_hooks_have_the_environment_of_the_process: [Root, NotOn("crun", "has the runtime's")],
+    create_container_hooks_begin_in_the_root_file_system: [Root, NotOn("crun", "in the bundle")],
     mounts_of_a_create_container_hook_are_in_the_container: [Root],
     state_on_stdin_has_the_hosts_pid: [Root],
     state_on_stdin_has_the_status_of_the_specification: [Root, Corten("runtime.md: creating until create has returned; crun says created and starting")],
@@ -180,6 +182,26 @@ fn start_container_hooks_have_the_containers_root(runtime: &Runtime) -> TestResu
     bundle.script("opt/hook", "ls / >/seen; echo $1 >>/seen")?;
     let seen = runtime.run(&bundle)?.ok()?.stdout;
     ensure!(seen.contains("opt\n") && seen.ends_with("argument\n"), "another root: {seen}");
+    Ok(())
+}
+
+fn start_container_hooks_have_the_environment_of_the_process(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle_with(&["cat", "/seen"], |config| {
+        config["process"]["env"] = json!(["PATH=/bin", "ONE=two"]);
+        let script = "echo $ONE $HOME >/seen";
+        hook(config, "startContainer", json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    })?;
+    // HOME comes from the image's /etc/passwd, or is / without it.
+    let seen = runtime.run(&bundle)?.ok()?.stdout;
+    ensure!(seen.starts_with("two /"), "another environment: {seen}");
+    Ok(())
+}
+
+fn create_container_hooks_begin_in_the_root_file_system(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle_with(&["cat", "/seen"], |config| {
+        hook(config, "createContainer", shell("echo made >./seen"));
+    })?;
+    ensure_eq!(runtime.run(&bundle)?.ok()?.stdout, "made\n");
     Ok(())
 }
 

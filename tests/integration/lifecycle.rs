@@ -9,7 +9,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, Root, Strace};
+use crate::host::Need::{Corten, NotOn, Root, Strace};
 use crate::runtime::Runtime;
 
 table! {
@@ -25,6 +25,7 @@ table! {
     start_twice_fails: [Root],
     verbs_on_unknown_id_fail: [Root],
     kill_by_name_and_number_ends_the_process: [Root],
+    kill_by_term_ends_a_created_container: [Root, NotOn("crun", "its init has no handler, so that the kernel drops it")],
     kill_stopped_fails: [Root],
     delete_created_succeeds: [Root],
     delete_running_needs_force: [Root],
@@ -195,6 +196,17 @@ fn kill_by_name_and_number_ends_the_process(runtime: &Runtime) -> TestResult {
         runtime.kill(&id, signal)?.ok()?;
         runtime.wait_for_status(&id, "stopped")?;
         runtime.delete(&id)?.ok()?;
+    }
+    Ok(())
+}
+
+/// The process never comes to decide: `podman stop`, which begins with TERM, need not wait for its deadline.
+fn kill_by_term_ends_a_created_container(runtime: &Runtime) -> TestResult {
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let id = runtime.new_id();
+        runtime.create(&runtime.bundle(FOREVER)?, &id)?.ok()?;
+        runtime.kill(&id, signal)?.ok()?;
+        runtime.wait_for_status(&id, "stopped")?;
     }
     Ok(())
 }

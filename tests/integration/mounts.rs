@@ -26,6 +26,7 @@ table! {
     missing_target_is_made_as_the_source_is: [Root],
     target_that_exists_is_used_as_it_is: [Root],
     relative_target_counts_from_the_root: [Root],
+    target_with_the_path_of_the_root_is_in_the_root: [Root, NotOn("crun", "takes it for one in the container")],
     target_that_is_the_root_is_refused: [Root, NotOn("crun", "has it as a feature; runc refuses it, and so do we")],
     missing_bind_source_is_refused: [Root],
     relative_bind_source_counts_from_the_bundle: [Root],
@@ -53,6 +54,15 @@ fn targets_are_made_in_the_order_of_the_array(runtime: &Runtime) -> TestResult {
     let own = |mount: &&Mount| targets.contains(&mount.target.as_str());
     let order: Vec<_> = mounts.iter().filter(own).map(|mount| mount.target.as_str()).collect();
     ensure_eq!(order, targets);
+    Ok(())
+}
+
+fn target_with_the_path_of_the_root_is_in_the_root(runtime: &Runtime) -> TestResult {
+    let mut bundle = runtime.bundle(&["ls", "/"])?;
+    let target = bundle.in_rootfs("inside").display().to_string();
+    bundle.edit(|config| tmpfs(config, &target, &[]))?;
+    let listed = runtime.run(&bundle)?.ok()?.stdout;
+    ensure!(listed.lines().any(|name| name == "inside"), "not there: {listed}");
     Ok(())
 }
 

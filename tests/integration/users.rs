@@ -35,6 +35,7 @@ table! {
     users_do_not_lose_a_specification: [Root],
     users_pass_a_signal_number_with_a_dash: [Root, NotOn("crun", GLIBC_FLAGS)],
     users_may_not_use_the_root_directory_as_root: [Root, NotOn("crun", "takes it"), NotOn("runc", "1.1 takes it, 1.2 does not")],
+    users_name_a_root_that_must_be_there: [NotOn("crun", "lists none"), NotOn("runc", "1.1 lists none; 1.2 and later fail")],
     users_get_an_invalid_log_format_refused: [Root, NotOn("crun", OTHER_WORDS)],
 }
 
@@ -240,6 +241,11 @@ fn users_pass_a_signal_number_with_a_dash(runtime: &Runtime) -> TestResult {
 fn users_may_not_use_the_root_directory_as_root(runtime: &Runtime) -> TestResult {
     let list = runtime.command(["list"]).global("--root").global("/");
     list.output()?.fails_with("Option --root argument should not be set to /")?;
+    Ok(())
+}
+
+fn users_name_a_root_that_must_be_there(runtime: &Runtime) -> TestResult {
+    runtime.command(["list"]).output()?.fails_with("no such file or directory")?;
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "text|json", default_value = "text")]
     pub log_format: String,
 
-    /// The least that is logged [default: warning on a terminal and in a text file, else error]
+    /// The least that is logged [default: warning; error for json]
     #[arg(long, value_name = "error|warning|debug")]
     pub log_level: Option<LogLevel>,
 
@@ -127,6 +127,8 @@ pub struct Globals {
     pub root: PathBuf,
     /// `root` is below $XDG_RUNTIME_DIR because nothing else was said.
     is_xdg_root: bool,
+    /// `root` was given by `--root`.
+    is_given_root: bool,
     pub cgroup_manager: CgroupManager,
     pub trace: Option<Arc<Trace>>,
     trace_file: Option<PathBuf>,
@@ -144,12 +146,21 @@ impl Globals {
         Ok(Self {
             root,
             is_xdg_root,
+            is_given_root: args.root.is_some(),
             cgroup_manager: args.cgroup_manager.unwrap_or(by_flag),
             // A debug log has every step with its time.
             trace: (args.trace.is_some() || log::log_enabled!(log::Level::Debug))
                 .then(|| Arc::new(Trace::new())),
             trace_file: args.trace.clone(),
         })
+    }
+
+    /// Whoever names a root means one that is there (runc's `list`); the default one is there when it is needed.
+    pub fn require_given_root(&self) -> anyhow::Result<()> {
+        if self.is_given_root {
+            fs::metadata(&self.root).with_context(|| format!("open {}", self.root.display()))?;
+        }
+        Ok(())
     }
 
     /// Makes a root below $XDG_RUNTIME_DIR, with the sticky bit that keeps it from being cleaned up (XDG Base Directory

@@ -2,8 +2,7 @@
 //!
 //! A line looks as logrus prints it for runc. containerd takes the last JSON object of level `error` and wants its time
 //! in RFC 3339; Podman reads the whole file as *one* JSON object. So a failed command leaves exactly one line, and
-//! warnings are written only where a human reads (a terminal, a text file) or has asked for them: another stderr often is
-//! the container's own, and success is silent there.
+//! warnings are written where a human reads (stderr, a text file) or has asked for them.
 //!
 //! Runs in: runtime.
 
@@ -35,8 +34,6 @@ struct Sink {
     format: Format,
     /// `None`: stderr.
     file: Option<File>,
-    /// Nobody has asked for a level: a stderr that is no terminal gets errors only.
-    is_default_level: bool,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -59,17 +56,15 @@ pub fn open(args: &GlobalArgs) -> anyhow::Result<()> {
         Some(_) => Format::Text,
     };
     let level = if args.debug { Some(LogLevel::Debug) } else { args.log_level };
-    let is_default_level = level.is_none();
-    let level = level.unwrap_or_else(|| default_level(format, file.is_some()));
-    install(Sink { format, file, is_default_level }, filter(level));
+    let level = level.unwrap_or_else(|| default_level(format));
+    install(Sink { format, file }, filter(level));
     Ok(())
 }
 
-fn default_level(format: Format, to_file: bool) -> LogLevel {
+fn default_level(format: Format) -> LogLevel {
     match format {
-        Format::Text if to_file => LogLevel::Warning,
-        Format::Plain | Format::Stderr => LogLevel::Warning,
-        Format::Text | Format::Json => LogLevel::Error,
+        Format::Text | Format::Plain | Format::Stderr => LogLevel::Warning,
+        Format::Json => LogLevel::Error,
     }
 }
 
@@ -94,7 +89,7 @@ fn install(sink: Sink, level: LevelFilter) {
 
 /// Logs to stderr unless [`open`] has come to another place: for what is wrong before, or with `--log` itself.
 pub fn ensure_open() {
-    let sink = Sink { format: Format::Stderr, file: None, is_default_level: true };
+    let sink = Sink { format: Format::Stderr, file: None };
     install(sink, LevelFilter::Error);
 }
 
@@ -114,10 +109,6 @@ impl Log for Sink {
 
     fn log(&self, record: &Record<'_>) {
         let format = if self.format == Format::Stderr { stderr_format() } else { self.format };
-        let is_quiet = self.is_default_level && self.file.is_none() && format == Format::Text;
-        if is_quiet && record.level() > Level::Error {
-            return;
-        }
         let message = record.args().to_string();
         let line = line(format, record.level(), &message, SystemTime::now());
         // One write a line: other processes append to the same file. A log that cannot be written is no reason to fail.
@@ -223,9 +214,8 @@ mod tests {
 
     #[test]
     fn warnings_are_not_logged_by_default_where_programs_read() {
-        assert_eq!(default_level(Format::Json, true), LogLevel::Error);
-        assert_eq!(default_level(Format::Text, false), LogLevel::Error);
-        assert_eq!(default_level(Format::Text, true), LogLevel::Warning);
-        assert_eq!(default_level(Format::Plain, false), LogLevel::Warning);
+        assert_eq!(default_level(Format::Json), LogLevel::Error);
+        assert_eq!(default_level(Format::Text), LogLevel::Warning);
+        assert_eq!(default_level(Format::Stderr), LogLevel::Warning);
     }
 }

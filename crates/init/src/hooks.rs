@@ -29,6 +29,8 @@ pub struct Hook {
     pub cwd: &'static CStr,
     /// 0: no deadline.
     pub timeout_ms: u64,
+    /// With the HOME that was looked up.
+    pub home: bool,
 }
 
 /// [`corten_plan::Op::Hook`].
@@ -39,9 +41,10 @@ pub fn run(init: &mut Init, hook: &Hook) -> Done {
     let state = init.state.as_ref().ok_or(Failed::new(Stage::Plan, Errno::EBADF))?;
     fs::rewind(state.get()).at(Stage::HookStart)?;
     let [mut args, mut env] =
-        Pointers::lists([hook.args.len(), hook.env.len()]).at(Stage::HookStart)?;
+        Pointers::lists([hook.args.len(), hook.env.len() + 1]).at(Stage::HookStart)?;
     hook.args.iter().try_for_each(|arg| args.push(arg)).at(Stage::HookStart)?;
-    hook.env.iter().try_for_each(|variable| env.push(variable)).at(Stage::HookStart)?;
+    let home = init.home.filter(|_| hook.home);
+    hook.env.iter().chain(home).try_for_each(|variable| env.push(variable)).at(Stage::HookStart)?;
     let (output, input) = fs::pipe().at(Stage::HookStart)?;
     let exec_errno = memory::shared_number().at(Stage::HookStart)?;
     // CLEAR_SIGHAND: no handler of ours runs in it, were there one.

@@ -15,7 +15,7 @@ use crate::report::{self, At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     KEY_POS_ALL, KEY_USR_NEW, KEY_USR_SEARCH, O_NONBLOCK, PATH_MAX, PR_SET_PDEATHSIG,
-    RLIMIT_NOFILE, S_IFREG, SIGKILL,
+    RLIMIT_NOFILE, S_IFREG, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM,
 };
 use crate::sys::{self, Errno, fs, memory, process, socket};
 use crate::target;
@@ -112,6 +112,18 @@ fn receive_go(init: &mut Init) -> Done {
         init.state = fd;
     }
     Ok(())
+}
+
+/// [`corten_plan::Op::EndBySignals`].
+///
+/// # Errors
+/// Those of sigaction(2) and sigprocmask(2).
+pub fn end_by_signals() -> Done {
+    const SIGNALS: [u32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+    for signal in SIGNALS {
+        process::exit_by_signal(signal).at(Stage::Op)?;
+    }
+    process::unblock(SIGNALS.iter().fold(0, |set, signal| set | 1 << (signal - 1))).at(Stage::Op)
 }
 
 /// [`corten_plan::Op::WaitStart`].

@@ -276,8 +276,8 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Symlink { path, target, replace } => device::link(init, path, target, replace),
         Op::MaskPath { path, file } => mask::cover(init, path, file),
         Op::ReadonlyPath { path, alone } => mask::read_only(init, path, alone),
-        Op::Hook { path, args, env, cwd, timeout_ms } => {
-            hooks::run(init, &hooks::Hook { path, args, env, cwd, timeout_ms })
+        Op::Hook { path, args, env, cwd, timeout_ms, home } => {
+            hooks::run(init, &hooks::Hook { path, args, env, cwd, timeout_ms, home })
         }
         Op::Pivot { slave_old } => root::pivot(init, slave_old),
         Op::MoveRoot => root::move_root(init),
@@ -322,6 +322,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
             credentials::set(init, uid, gid, groups, sets)
         }
         Op::Find { file, path } => program::find(init, file, path),
+        Op::EndBySignals => crate::process::end_by_signals(),
         Op::WaitStart => crate::process::wait_start(init),
         Op::CloseFds { first } => sys::close_on_exec(first).at(Stage::Op),
         Op::Exec { args, env, home } => program::exec(init, args, env, home),

@@ -71,7 +71,7 @@ pub enum Error {
     #[error("{0}")]
     Init(Box<InitError>),
     /// A hook failed.
-    #[error("{kind} hook {index} ({})", path.display())]
+    #[error("error running {kind} hook #{index}: {}", path.display())]
     Hook {
         /// `prestart`, `createRuntime` …
         kind: &'static str,
@@ -206,6 +206,9 @@ mod tests {
     fn error_with_causes_is_one_line_with_each() {
         let source = HookError::Start(io::Error::other("no such program"));
         let error = Error::Hook { kind: "poststop", index: 1, path: "/x".into(), source };
-        assert_eq!(with_causes(&error), "poststop hook 1 (/x): cannot be started: no such program");
+        assert_eq!(
+            with_causes(&error),
+            "error running poststop hook #1: /x: cannot be started: no such program"
+        );
     }
 }

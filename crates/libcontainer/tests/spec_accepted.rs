@@ -33,6 +33,17 @@ fn read_configurations() -> Vec<(String, String)> {
     json.map(read).collect()
 }
 
+/// What Go reads as `maskedPaths` is no unknown property here: runc's own tests write `pagesize`.
+#[test]
+fn case_of_a_key_counts_for_nothing() {
+    let (spec, _) = check(&with(json!({ "linux": { "RESOURCES": { "Pids": { "LIMIT": 7 } } } })))
+        .expect("accepted");
+    let resources = spec.linux.and_then(|linux| linux.resources).expect("resources");
+    assert_eq!(resources.pids.and_then(|pids| pids.limit), Some(7));
+    let twice = with(json!({ "linux": { "maskedPaths": [], "maskedpaths": ["/a"] } }));
+    assert!(check(&twice).is_err(), "two readers may take another one of the two");
+}
+
 fn check(text: &str) -> Result<(Spec, Vec<SpecError>), SpecError> {
     let spec = parse(text.as_bytes())?;
     let warnings = validate(&spec)?;

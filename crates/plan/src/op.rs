@@ -319,6 +319,8 @@ ops! {
         cwd: &'a CStr,
         /// 0: no deadline.
         timeout_ms: u64,
+        /// Whether to add HOME from [`Op::Home`] to the environment.
+        home: bool,
     }
     /// `pivot_root(".", ".")` into the root, which is the working directory then, and unmount of the old one.
     Pivot = 33 {
@@ -435,6 +437,9 @@ ops! {
     }
     /// Blocks until `start` ([`crate::frame::STARTED`]); [`Handle::START_FIFO`] takes the frames from here on.
     WaitStart = 70
+    /// HUP, INT, QUIT and TERM end init from here on, with 128 and their number. Without a handler the kernel keeps them
+    /// from the first process of a pid namespace, and nothing but KILL would end a container that was not started.
+    EndBySignals = 73
     /// `close_range(first, ~0, CLOSE_RANGE_CLOEXEC)`: nothing of ours survives execve.
     CloseFds = 71 { first: u32, }
     /// Signal mask and dispositions back to the default, then `execve` of what [`Op::Find`] found.

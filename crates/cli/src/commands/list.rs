@@ -43,6 +43,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 fn containers(globals: &Globals) -> anyhow::Result<Vec<StateReport>> {
     let mut users = Users::default();
     let mut reports = Vec::new();
+    globals.require_given_root()?;
     for container in Container::list(&globals.root)? {
         let report = container.and_then(|container| {
             Ok(StateReport { owner: users.name(container.owner()), ..container.state()? })

@@ -43,6 +43,8 @@ pub unsafe fn syscall0(number: usize) -> isize {
     unsafe { syscall1(number, 0) }
 }
 
+/// `SA_RESTORER`, where a handler cannot be without; else 0.
+pub const SA_RESTORER: usize = 0;
 /// `O_DIRECTORY` of this architecture.
 pub const O_DIRECTORY: u32 = 0o40_000;
 /// `O_NOFOLLOW` of this architecture.

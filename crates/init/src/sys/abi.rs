@@ -114,8 +114,13 @@ pub const KEY_USR_NEW: u32 = 0x0013_0000;
 pub const KEY_USR_SEARCH: u32 = 0x0008_0000;
 
 // signal.h, wait.h, poll.h, time.h
+pub const SIGHUP: u32 = 1;
+pub const SIGINT: u32 = 2;
+pub const SIGQUIT: u32 = 3;
 pub const SIGKILL: u32 = 9;
+pub const SIGTERM: u32 = 15;
 pub const SIGCHLD: u64 = 17;
+pub const SIG_UNBLOCK: u32 = 1;
 pub const SIG_SETMASK: u32 = 2;
 pub const P_PIDFD: u32 = 3;
 pub const WEXITED: u32 = 4;

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use super::abi::{self, CapData, CloneArgs, PollFd, SchedAttr, Timespec};
 use super::memory::Pointers;
-use super::{Errno, Fd, FdRef, Result, call, ignored};
+use super::{Errno, Fd, FdRef, Result, arch, call, ignored};
 
 /// `getpid`.
 pub fn getpid() -> usize {
@@ -126,6 +126,28 @@ pub fn reset_signal(signal: u32) -> Result<()> {
     let old = core::ptr::null::<u64>();
     // SAFETY: `action` is at least as large as the kernel's `struct sigaction`; no handler is installed.
     unsafe { call!(RT_SIGACTION, signal, action.as_ptr(), old, 8u32) }.map(drop)
+}
+
+/// `rt_sigaction`: `signal` ends the process, even where that is the first of a pid namespace; until the next execve.
+pub fn exit_by_signal(signal: u32) -> Result<()> {
+    extern "C" fn exit(signal: i32) -> ! {
+        crate::sys::exit(128 + signal)
+    }
+    let handler = exit as extern "C" fn(i32) -> ! as usize;
+    // Handler, flags, restorer, mask on x86_64, which needs some restorer (this one is never reached); elsewhere, without
+    // the flag, what comes after the flags is the mask.
+    let action = [handler, arch::SA_RESTORER, if arch::SA_RESTORER == 0 { 0 } else { handler }, 0];
+    let old = core::ptr::null::<u64>();
+    // SAFETY: `action` is at least as large as the kernel's `struct sigaction`; the handler makes one system call, touches no
+    // memory of the program and does not return.
+    unsafe { call!(RT_SIGACTION, signal, action.as_ptr(), old, 8u32) }.map(drop)
+}
+
+/// `rt_sigprocmask`: those of `set` are not blocked; bit n-1 is signal n.
+pub fn unblock(set: u64) -> Result<()> {
+    let old = core::ptr::null::<u64>();
+    // SAFETY: the set has the 8 bytes that are given as its size.
+    unsafe { call!(RT_SIGPROCMASK, abi::SIG_UNBLOCK, &raw const set, old, 8u32) }.map(drop)
 }
 
 /// `rt_sigprocmask`: no signal is blocked.

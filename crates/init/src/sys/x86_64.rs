@@ -34,6 +34,8 @@ syscalls! {
     syscall6(a in "rdi", b in "rsi", c in "rdx", d in "r10", e in "r8", f in "r9");
 }
 
+/// `SA_RESTORER`, where a handler cannot be without; else 0.
+pub const SA_RESTORER: usize = 0x0400_0000;
 /// `O_DIRECTORY` of this architecture.
 pub const O_DIRECTORY: u32 = 0o200_000;
 /// `O_NOFOLLOW` of this architecture.

@@ -21,6 +21,7 @@ fn run(path: &str, args: &[&str], timeout_ms: u64) -> Outcome {
         env: List::new(&env).unwrap(),
         cwd: c"/usr",
         timeout_ms,
+        home: false,
     };
     // Twice: each reads the state from its beginning.
     container.push(&hook);

@@ -89,7 +89,7 @@ fn exit_status_decides() {
 #[test]
 fn error_names_kind_index_and_path() {
     let error = run("poststop", 3, &shell("exit 1"), &scene(b"", &[], Path::new("/"))).unwrap_err();
-    assert_eq!(error.to_string(), "poststop hook 3 (/bin/sh)");
+    assert_eq!(error.to_string(), "error running poststop hook #3: /bin/sh");
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub fn step(op: &Op<'_>) -> String {
         Op::Hostname { name } => format!("set the host name to {}", text(name)),
         Op::Domainname { name } => format!("set the domain name to {}", text(name)),
         Op::Sysctl { path, value } => format!("set the sysctl {} to {:?}", text(path), text(value)),
+        Op::EndBySignals => "let HUP, INT, QUIT and TERM end init".into(),
         Op::WaitStart => "wait for start".into(),
         Op::CloseFds { first } => format!("close all files from {first} on"),
         _ => of_files(op).unwrap_or_else(|| of_process(op)),
@@ -141,7 +142,7 @@ pub fn init_error(plan: &InitPlan, failure: &Failure<'_>) -> InitError {
     let (pointer, message) = match &found {
         Some((origin, op)) => {
             let pointer = pointer(origin, op, failure);
-            let text = hints::message(op, failure);
+            let text = hints::message(origin, op, failure);
             (pointer.clone(), if pointer.is_empty() { text } else { format!("{pointer}: {text}") })
         }
         None => (String::new(), format!("step {}: {}", failure.op, failure_without_plan(failure))),

@@ -10,13 +10,14 @@ use corten_plan::{Failure, Op, Stage};
 
 use super::describe::{first, step, text};
 use super::errno;
+use super::types::Origin;
 
 /// `mount tmpfs on /dev/shm: EINVAL: option "size=12q" is not understood by tmpfs`.
-pub(super) fn message(op: &Op<'_>, failure: &Failure<'_>) -> String {
+pub(super) fn message(origin: &Origin, op: &Op<'_>, failure: &Failure<'_>) -> String {
     match op {
         Op::Find { file, .. } => return program(&text(file), failure),
         Op::Exec { args, .. } => return program(&first(*args), failure),
-        Op::Hook { .. } => return hook(op, failure),
+        Op::Hook { path, .. } => return hook(origin, &text(path), op, failure),
         _ => {}
     }
     let mut parts = vec![step(op)];
@@ -87,22 +88,27 @@ fn program(name: &str, failure: &Failure<'_>) -> String {
     format!("exec: {name:?}: {why}{detail}")
 }
 
-/// runc's words: `exit status 1`, `hook ran past specified timeout of 1.0s`.
-fn hook(op: &Op<'_>, failure: &Failure<'_>) -> String {
-    let what = match failure.stage {
-        Stage::HookStatus if failure.item > 128 => {
+/// runc's words: `error running createContainer hook #1:`, `exit status 1`, `hook ran past specified timeout of 1.0s`.
+fn hook(origin: &Origin, path: &str, op: &Op<'_>, failure: &Failure<'_>) -> String {
+    let (kind, index) = match origin {
+        Origin::Element(array, index) => (array.trim_start_matches("/hooks/"), *index),
+        _ => ("", 0),
+    };
+    let what = match (failure.stage, op) {
+        (Stage::HookStatus, _) if failure.item > 128 => {
             format!("killed by signal {}", failure.item - 128)
         }
-        Stage::HookStatus => format!("exit status {}", failure.item),
-        Stage::HookTimeout => {
-            let Op::Hook { timeout_ms, .. } = *op else { return step(op) };
+        (Stage::HookStatus, _) => format!("exit status {}", failure.item),
+        (Stage::HookTimeout, Op::Hook { timeout_ms, .. }) => {
             let (seconds, tenths) = (timeout_ms / 1000, timeout_ms % 1000 / 100);
             format!("hook ran past specified timeout of {seconds}.{tenths}s")
         }
-        _ => return [vec![step(op)], reason(failure)].concat().join(": "),
+        _ => reason(failure).join(": "),
     };
-    let output = detail(failure).map(|output| format!(", stdout/stderr: {output}"));
-    format!("{}: {what}{}", step(op), output.unwrap_or_default())
+    let has_run = matches!(failure.stage, Stage::HookStatus | Stage::HookTimeout);
+    let output = detail(failure).filter(|_| has_run);
+    let output = output.map(|output| format!(", stdout/stderr: {output}")).unwrap_or_default();
+    format!("error running {kind} hook #{index}: {path}: {what}{output}")
 }
 
 /// What to look at, for the failures that people meet.

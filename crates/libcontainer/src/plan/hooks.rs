@@ -7,10 +7,10 @@
 
 use corten_plan::{Op, Point};
 
-use super::Inputs;
 use super::process::Environment;
 use super::steps::{Steps, c_path, c_string, c_strings, list};
 use super::types::{Origin, RuntimeHooks};
+use super::{Inputs, rootfs};
 use crate::spec::{Hook, Hooks, SpecError};
 
 /// The hooks of the runtime.
@@ -37,15 +37,17 @@ pub(super) fn any_before_pivot(hooks: &Hooks) -> bool {
         .any(|hooks| !hooks.is_empty())
 }
 
-/// createContainer: paths of the host, in the bundle, with the runtime's environment.
+/// createContainer: paths of the host, in the root file system, as with runc (which hooks that change files of the
+/// container rely on), with the runtime's environment.
 pub(super) fn create_container(
     steps: &mut Steps,
     inputs: &Inputs<'_>,
     hooks: &Hooks,
 ) -> Result<(), SpecError> {
+    let cwd = rootfs::path(inputs);
     for (index, hook) in hooks.create_container.iter().enumerate() {
         let origin = Origin::Element("/hooks/createContainer", index);
-        let cwd = c_path(&origin, &inputs.bundle.dir)?;
+        let cwd = c_path(&origin, &cwd)?;
         let env = match &hook.env {
             Some(env) => c_strings(&origin, env)?,
             None => {
@@ -53,7 +55,7 @@ pub(super) fn create_container(
                 c_strings(&origin, inherited.iter().map(|variable| variable.as_encoded_bytes()))?
             }
         };
-        push(steps, origin, hook, &env, &cwd)?;
+        push(steps, origin, hook, &env, &cwd, false)?;
     }
     Ok(())
 }
@@ -67,11 +69,12 @@ pub(super) fn start_container(
 ) -> Result<(), SpecError> {
     for (index, hook) in hooks.start_container.iter().enumerate() {
         let origin = Origin::Element("/hooks/startContainer", index);
+        let home = hook.env.is_none() && environment.needs_home;
         let env = match &hook.env {
             Some(env) => c_strings(&origin, env)?,
             None => c_strings(&origin, environment.variables.iter().map(|name| name.as_bytes()))?,
         };
-        push(steps, origin, hook, &env, c".")?;
+        push(steps, origin, hook, &env, c".", home)?;
     }
     Ok(())
 }
@@ -82,6 +85,7 @@ fn push(
     hook: &Hook,
     env: &[u8],
     cwd: &std::ffi::CStr,
+    home: bool,
 ) -> Result<(), SpecError> {
     let path = c_string(&origin, hook.path.as_str())?;
     // Empty args: the path is its own name, as for every program.
@@ -89,7 +93,7 @@ fn push(
     let args = c_strings(&origin, args)?;
     let (args, env) = (list(&origin, &args)?, list(&origin, env)?);
     let timeout_ms = milliseconds(&origin, hook)?;
-    steps.push(origin, &Op::Hook { path: &path, args, env, cwd, timeout_ms });
+    steps.push(origin, &Op::Hook { path: &path, args, env, cwd, timeout_ms, home });
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::describe;
 use super::hints;
-use super::types::InitPlan;
+use super::types::{InitPlan, Origin};
 use crate::error::InitError;
 
 /// The steps after [`Op::WaitStart`].
@@ -56,7 +56,8 @@ impl LateSteps {
         let hook = hook.and_then(|index| Some((index, self.hooks.get(index)?)));
         let (pointer, text) = match hook {
             Some((index, hook)) => {
-                (format!("/hooks/startContainer/{index}"), hook.message(failure))
+                let origin = Origin::Element("/hooks/startContainer", index);
+                (origin.to_string(), hook.message(&origin, failure))
             }
             None => ("/process/args".to_owned(), self.program_message(failure)),
         };
@@ -67,12 +68,13 @@ impl LateSteps {
     fn program_message(&self, failure: &Failure<'_>) -> String {
         let name = format!("{}\0", self.program);
         let args = List::new(name.as_bytes()).unwrap_or(List::EMPTY);
-        hints::message(&Op::Exec { args, env: List::EMPTY, home: false }, failure)
+        let op = Op::Exec { args, env: List::EMPTY, home: false };
+        hints::message(&Origin::Always, &op, failure)
     }
 }
 
 impl LateHook {
-    fn message(&self, failure: &Failure<'_>) -> String {
+    fn message(&self, origin: &Origin, failure: &Failure<'_>) -> String {
         let path = CString::new(self.path.as_str()).unwrap_or_default();
         let op = Op::Hook {
             path: &path,
@@ -80,8 +82,9 @@ impl LateHook {
             env: List::EMPTY,
             cwd: c"",
             timeout_ms: self.timeout_ms,
+            home: false,
         };
-        hints::message(&op, failure)
+        hints::message(origin, &op, failure)
     }
 }
 

@@ -103,7 +103,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         hooks: spec.hooks.as_ref().unwrap_or(&no_hooks),
         namespaces: Namespaces::of(&linux.namespaces)?,
     };
-    let mounts = mounts::read(&spec.mounts);
+    let mounts = mounts::read(&spec.mounts, &rootfs::path(&inputs));
     let mut warnings = warnings(&inputs);
     let spawn = inputs.namespaces.spawn();
     let cgroup = cgroup::plan(&inputs, &mounts, &mut warnings)?;
@@ -214,6 +214,10 @@ fn order(
     set_name(&mut steps, "/hostname", &inputs.spec.hostname, |name| Op::Hostname { name })?;
     set_name(&mut steps, "/domainname", &inputs.spec.domainname, |name| Op::Domainname { name })?;
     sysctl::write(&mut steps, linux)?;
+    if !inputs.request.start_at_once {
+        // Before a filter that could forbid it.
+        steps.always(&Op::EndBySignals);
+    }
     program.prepare(&mut steps, warnings)?;
 
     // Here the state is saved. Nothing that a start does not need comes after: from here on nobody may be there to read

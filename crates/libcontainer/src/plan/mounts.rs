@@ -50,8 +50,8 @@ pub(super) struct PlannedMount<'a> {
 }
 
 /// Reads the options of all mounts.
-pub(super) fn read(mounts: &[Mount]) -> Vec<PlannedMount<'_>> {
-    let read = |(index, mount)| PlannedMount::new(index, mount);
+pub(super) fn read<'a>(mounts: &'a [Mount], rootfs: &Path) -> Vec<PlannedMount<'a>> {
+    let read = |(index, mount)| PlannedMount::new(index, mount, rootfs);
     mounts.iter().enumerate().map(read).collect()
 }
 
@@ -115,12 +115,16 @@ impl<'a> PlannedMount<'a> {
             && self.options.flags & MS_RDONLY == 0
     }
 
-    fn new(index: usize, mount: &'a Mount) -> Self {
+    /// A destination that begins with the path of the root file system on the host is one in it, as with runc.
+    fn new(index: usize, mount: &'a Mount, rootfs: &Path) -> Self {
+        let target = clean(&mount.destination);
+        let inner =
+            target.strip_prefix(rootfs).ok().filter(|_| rootfs != Path::new("/")).map(clean);
         Self {
             origin: Origin::Element(POINTER, index),
             mount,
             options: Options::parse(&mount.options),
-            target: clean(&mount.destination),
+            target: inner.unwrap_or(target),
         }
     }
 

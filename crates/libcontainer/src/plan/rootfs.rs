@@ -66,7 +66,11 @@ pub(super) fn enter(steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecEr
     let path = c_path(&ROOT.into(), &path(inputs))?;
     if !inputs.namespaces.has(CLONE_NEWNS) {
         without_mount_namespace(inputs)?;
-        steps.push(ROOT, &Op::OpenRoot { path: &path });
+        // What is mounted is the host's then, and stays there, as with runc. At least it is a mount of its own: nothing of
+        // it reaches other namespaces, and one umount takes all of it away.
+        let mounts = !inputs.spec.mounts.is_empty() || inputs.root.readonly;
+        let op = if mounts { Op::Rootfs { path: &path } } else { Op::OpenRoot { path: &path } };
+        steps.push(ROOT, &op);
         return Ok(());
     }
     let given = given_propagation(inputs.linux);
@@ -102,12 +106,10 @@ fn needs_private_parent(given: Option<u64>) -> bool {
     first & MS_REC == 0 || first & (MS_SLAVE | MS_PRIVATE) == 0
 }
 
-/// What cannot be had without a mount namespace would change the host: nothing of it is done.
+/// What would change the host outside of the root file system: none of it is done.
 fn without_mount_namespace(inputs: &Inputs<'_>) -> Result<(), SpecError> {
     let linux = inputs.linux;
     let asked = [
-        (!inputs.spec.mounts.is_empty(), "/mounts"),
-        (inputs.root.readonly, "/root/readonly"),
         (!linux.masked_paths.is_empty(), "/linux/maskedPaths"),
         (!linux.readonly_paths.is_empty(), "/linux/readonlyPaths"),
         (linux.rootfs_propagation.is_some(), PROPAGATION),

@@ -92,7 +92,7 @@ fn init_error_of_a_hook_is_runc_s() {
         let failure = Failure { op: u16::try_from(op).unwrap(), stage, item, errno: 0, detail };
         describe::init_error(&plan.init, &failure).message
     };
-    let start = "/hooks/createContainer/0: run the hook /h: ";
+    let start = "/hooks/createContainer/0: error running createContainer hook #0: /h: ";
     assert_eq!(
         message(Stage::HookStatus, 3, b"oh\n"),
         format!("{start}exit status 3, stdout/stderr: oh")

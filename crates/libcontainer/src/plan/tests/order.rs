@@ -20,6 +20,7 @@ fn order_of_a_small_configuration_is_this() {
             "Pivot",
             "Stdio",
             "RootAttr",
+            "EndBySignals",
             "Umask",
             "Home",
             "Cwd",
@@ -98,6 +99,7 @@ fn order_of_all_there_is_keeps_every_place() {
         "Hostname",
         "Domainname",
         "Sysctl",
+        "EndBySignals",
         "Umask",
         "Personality",
         "Scheduler",
@@ -123,7 +125,7 @@ fn order_of_all_there_is_keeps_every_place() {
 fn order_of_run_does_not_wait_for_start() {
     let request = Request { start_at_once: true, ..request() };
     let plan = plan(&bundle(json!({})), &facts(), &request).unwrap();
-    assert!(!names(&plan).contains(&"WaitStart"));
+    assert!(!names(&plan).contains(&"WaitStart") && !names(&plan).contains(&"EndBySignals"));
 }
 
 #[test]
@@ -198,11 +200,21 @@ fn order_without_a_mount_namespace_is_a_chroot() {
     for name in ["Propagation", "Rootfs", "Pivot"] {
         assert!(!names.contains(&name), "{name}");
     }
+    let masks = json!({ "namespaces": [{ "type": "pid" }], "maskedPaths": ["/proc/kcore"] });
+    assert_eq!(refused(json!({ "linux": masks })).0, "/linux/maskedPaths");
+}
+
+#[test]
+fn order_without_a_mount_namespace_mounts_on_a_mount_of_its_own() {
+    let host = json!({ "namespaces": [{ "type": "pid" }] });
     let mount = json!([{ "destination": "/t", "type": "tmpfs" }]);
-    let (pointer, _) = refused(json!({ "linux": host, "mounts": mount }));
-    assert_eq!(pointer, "/mounts");
     let root = json!({ "path": "rootfs", "readonly": true });
-    assert_eq!(refused(json!({ "linux": host, "root": root })).0, "/root/readonly");
+    for asked in [json!({ "linux": host, "mounts": mount }), json!({ "linux": host, "root": root })]
+    {
+        let names = names(&planned(asked));
+        assert!(["Rootfs", "Chroot"].iter().all(|name| names.contains(name)), "{names:?}");
+        assert!(!names.contains(&"Propagation"), "/ is the host's: {names:?}");
+    }
 }
 
 #[test]

@@ -137,9 +137,9 @@ fn hooks_get_environment_directory_and_milliseconds() {
     }));
     let plan = plan(&config, &facts(), &request).unwrap();
     let expected = [
-        r#"Hook { path: "/a", args: ["/a"], env: ["OF=caller"], cwd: "/bundle", timeout_ms: 2000 }"#,
-        r#"Hook { path: "/b", args: ["b", "x"], env: [], cwd: "/bundle", timeout_ms: 0 }"#,
-        r#"Hook { path: "/c", args: ["/c"], env: ["OF=process", "HOME=/"], cwd: ".", timeout_ms: 0 }"#,
+        r#"Hook { path: "/a", args: ["/a"], env: ["OF=caller"], cwd: "/bundle/rootfs", timeout_ms: 2000, home: false }"#,
+        r#"Hook { path: "/b", args: ["b", "x"], env: [], cwd: "/bundle/rootfs", timeout_ms: 0, home: false }"#,
+        r#"Hook { path: "/c", args: ["/c"], env: ["OF=process", "HOME=/"], cwd: ".", timeout_ms: 0, home: false }"#,
     ];
     let steps: Vec<_> = steps_of(&plan.init, "/hooks/");
     assert_eq!(steps, expected);

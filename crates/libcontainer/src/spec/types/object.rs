@@ -119,7 +119,8 @@ impl<'de, T: Object> Visitor<'de> for Members<T> {
     }
 }
 
-/// Reads a key; `None`: not one of these.
+/// Reads a key; `None`: not one of these. Its case counts for nothing, as with Go's `encoding/json`: what runc takes for
+/// `maskedPaths` must not be an unknown key here.
 pub(in crate::spec) struct KnownKey(pub(in crate::spec) &'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for KnownKey {
@@ -138,7 +139,8 @@ impl Visitor<'_> for KnownKey {
     }
 
     fn visit_str<E>(self, found: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().find(|key| **key == found).copied())
+        let exact = self.0.iter().find(|key| **key == found);
+        Ok(exact.or_else(|| self.0.iter().find(|key| key.eq_ignore_ascii_case(found))).copied())
     }
 }
 

@@ -26,7 +26,10 @@ pub(super) fn check(sets: &LinuxCapabilities, warnings: &mut Vec<SpecError>) -> 
     {
         warnings.push(SpecError::new(
             format!("/process/capabilities/ambient/{index}"),
-            format!("{name} is not both permitted and inheritable; it is not raised"),
+            // runc's first words.
+            format!(
+                "can't raise ambient capability {name}: it is not both permitted and inheritable"
+            ),
         ));
     }
     Ok(())
