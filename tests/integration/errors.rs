@@ -378,16 +378,6 @@ fn deep_nesting_is_refused(runtime: &Runtime) -> TestResult {
 
 fn what_is_not_supported_yet_is_refused_by_name(runtime: &Runtime) -> TestResult {
     let rows: &[(&str, &str, Change)] = &[
-        ("/linux/seccomp", "seccomp", |config| {
-            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
-        }),
-        ("/process/apparmorProfile", "AppArmor", |config| {
-            config["process"]["apparmorProfile"] = json!("a-profile");
-        }),
-        ("/process/selinuxLabel", "SELinux", |config| {
-            config["process"]["selinuxLabel"] = json!("a:b:c:d");
-        }),
-        ("/linux/mountLabel", "", |config| config["linux"]["mountLabel"] = json!("a:b:c:d")),
         ("/mounts/2/uidMappings", "", |config| {
             let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
             config["mounts"][2]["uidMappings"] = mapping.clone();

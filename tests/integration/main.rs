@@ -43,6 +43,7 @@ mod mounts;
 mod namespaces;
 mod notify;
 mod paths;
+mod prober;
 mod probes;
 mod process;
 mod ps;
@@ -50,6 +51,7 @@ mod resources;
 mod rootfs;
 mod scheduling;
 mod schema;
+mod seccomp;
 mod sysctl;
 mod systemd;
 mod update;
@@ -71,6 +73,7 @@ fn tests() -> Vec<Test> {
         update::tests(),
         users::tests(),
         scheduling::tests(),
+        seccomp::tests(),
         callers::tests(),
         configs::tests(),
         errors::tests(),
@@ -100,5 +103,8 @@ fn tests() -> Vec<Test> {
 }
 
 fn main() -> ExitCode {
-    harness::run(tests())
+    match prober::words() {
+        Some(words) => prober::run(&words),
+        None => harness::run(tests()),
+    }
 }

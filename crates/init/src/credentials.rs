@@ -92,11 +92,15 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     // Dropping from the bounding set needs CAP_SETPCAP, setgroups and setresgid CAP_SETGID: all before setresuid, which takes
     // the effective ones; KEEPCAPS leaves the permitted ones, from which capset takes what is wanted.
     drop_bounding(sets.bounding, last)?;
-    if let Some(groups) = groups {
-        set_groups(groups)?;
+    if init.is_filtered {
+        set_ids_filtered(uid, gid, groups)?;
+    } else {
+        if let Some(groups) = groups {
+            set_groups(groups)?;
+        }
+        set_gid(gid)?;
+        set_uid(uid)?;
     }
-    set_gid(gid)?;
-    set_uid(uid)?;
     let data = sets.data();
     set_capabilities(&data)?;
     raise_ambient(init, sets, last)?;
@@ -104,8 +108,21 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     if init.is_hidden {
         hide(init)?;
     }
+    if init.is_filtered {
+        return Ok(());
+    }
     let same = process::capget().at(Stage::ReadBack)? == data;
     if same { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+/// The same by the calls that runc makes behind a filter, and no others. Who reads them back then is the runtime.
+fn set_ids_filtered(uid: u32, gid: u32, groups: Option<Ids<'_>>) -> Done {
+    if let Some(groups) = groups {
+        process::setgroups(numbers(groups)?).at(Stage::Groups)?;
+    }
+    process::set_gid_plainly(gid).at(Stage::Gid)?;
+    process::prctl(PR_SET_KEEPCAPS, 1, 0).at(Stage::Capset)?;
+    process::set_uid_plainly(uid).at(Stage::Uid)
 }
 
 /// Sets the group id where it is another, and reads it back: 4294967295 means "no change" to setresgid, for one. That it is
@@ -162,20 +179,21 @@ fn item(capability: u32) -> u16 {
 
 /// Sets the supplementary groups and reads them back; the kernel keeps them sorted.
 fn set_groups(groups: Ids<'_>) -> Done {
-    let mut few = [0; 32];
     let count = groups.len();
-    let ids = match few.get_mut(..count) {
-        Some(ids) => ids,
-        None => memory::numbers(count).at(Stage::Groups)?,
-    };
     if count == 0 && process::getgroups(&mut []) == Ok(0) {
         return Ok(());
     }
-    ids.iter_mut().zip(groups.iter()).for_each(|(to, from)| *to = from);
+    let ids = numbers(groups)?;
     process::setgroups(ids).at(Stage::Groups)?;
     let read = process::getgroups(ids).at(Stage::ReadBack)?;
     let kept = groups.iter().all(|id| ids.binary_search(&id).is_ok());
     if read == count && kept { Ok(()) } else { Err(Failed::new(Stage::ReadBack, Errno::EPERM)) }
+}
+
+fn numbers(groups: Ids<'_>) -> Result<&'static mut [u32], Failed> {
+    let ids = memory::numbers(groups.len()).at(Stage::Groups)?;
+    ids.iter_mut().zip(groups.iter()).for_each(|(to, from)| *to = from);
+    Ok(ids)
 }
 
 /// Which one is the first that we have not ourselves, and so cannot give, the kernel does not say.

@@ -47,8 +47,14 @@ pub fn run(init: &mut Init, hook: &Hook) -> Done {
     hook.env.iter().chain(home).try_for_each(|variable| env.push(variable)).at(Stage::HookStart)?;
     let (output, input) = fs::pipe().at(Stage::HookStart)?;
     let exec_errno = memory::shared_number().at(Stage::HookStart)?;
-    // CLEAR_SIGHAND: no handler of ours runs in it, were there one.
-    match process::fork(CLONE_CLEAR_SIGHAND, SIGCHLD).at(Stage::HookStart)? {
+    // CLEAR_SIGHAND: no handler of ours runs in it, were there one. A filter cannot look into clone3's flags, so that profiles
+    // answer ENOSYS to it.
+    let forked = if init.is_filtered {
+        process::fork_by_clone()
+    } else {
+        process::fork(CLONE_CLEAR_SIGHAND, SIGCHLD)
+    };
+    match forked.at(Stage::HookStart)? {
         Forked::Child => {
             child(hook, init.ignored, state.get(), input.get(), [&args, &env], exec_errno)
         }

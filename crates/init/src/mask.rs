@@ -27,6 +27,8 @@ pub struct Masks {
     directory: Option<Fd>,
     /// Directories that have a tmpfs of their own.
     alone: u32,
+    /// The SELinux context of each such tmpfs.
+    pub label: Option<&'static CStr>,
     /// `/dev/null` is that of the container.
     is_inside: bool,
 }
@@ -68,7 +70,7 @@ pub fn cover(init: &mut Init, path: &CStr, file: bool) -> Done {
 
 /// `entered`: the directory is the working directory.
 fn cover_directory(masks: &mut Masks, target: FdRef<'_>, entered: bool) -> Done {
-    if entered && masks.alone < MAX_ALONE {
+    if entered && masks.alone < MAX_ALONE && masks.label.is_none() {
         let flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
         let tmpfs = Some(c"tmpfs");
         if mount::mount(tmpfs, c".", tmpfs, flags, Some(c"nr_blocks=1,nr_inodes=1")).is_ok() {
@@ -77,7 +79,8 @@ fn cover_directory(masks: &mut Masks, target: FdRef<'_>, entered: bool) -> Done 
         }
         // What is wrong, the calls below say.
     }
-    attach(&mut masks.directory, target, empty_directory)
+    let label = masks.label;
+    attach(&mut masks.directory, target, || empty_directory(label))
 }
 
 fn cover_file(masks: &mut Masks, target: FdRef<'_>) -> Done {
@@ -111,12 +114,15 @@ fn find(init: &Init, path: &CStr) -> Result<Option<Fd>, Failed> {
 }
 
 /// An empty tmpfs with room for nothing.
-fn empty_directory() -> Result<Fd, Failed> {
+fn empty_directory(label: Option<&CStr>) -> Result<Fd, Failed> {
     let context = mount::fsopen(c"tmpfs").at(Stage::FsOpen)?;
     let context = context.get();
     for (item, key) in [c"nr_blocks", c"nr_inodes"].into_iter().enumerate() {
         let item = u16::try_from(item).unwrap_or(0);
         mount::fsconfig_set(context, key, Some(c"1")).item(Stage::Option, item)?;
+    }
+    if label.is_some() {
+        mount::fsconfig_set(context, c"context", label).item(Stage::Option, 2)?;
     }
     mount::fsconfig_create(context).at(Stage::FsCreate)?;
     let attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;

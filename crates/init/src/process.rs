@@ -81,26 +81,41 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
     };
     // Not at Mounted: with us wait only hooks of the host, and what is open is needed again.
     if point == Point::Ready {
-        (init.procfs, init.root) = (None, None);
-        init.parent.forget();
-    }
-    // While we wait for `start` or hooks, others may look at us: nothing unneeded is open, no procfs without masks, no mount
-    // of the host. Where nothing more is waited for, execve closes all of it as soon. Not later: a filter may be in force.
-    if point == Point::Ready && init.will_wait {
-        sys::close_dropped();
-    }
-    // Before the report: the runtime may end as soon as it has let us go. Until then the end of the socket tells us.
-    if point == Point::Ready && init.dies_with_runtime {
-        process::prctl(PR_SET_PDEATHSIG, 0, 0).at(Stage::Wait)?;
+        let_go_of_runtime(init)?;
     }
     report::send(&Frame::Reached(point)).at(Stage::Wait)?;
     receive_go(init)
 }
 
+/// Closes what is needed no more, and ends [`corten_plan::Op::DieWithRuntime`]: from here on only the end of the socket tells us.
+/// Before the report, for the runtime may end as soon as it has let us go.
+///
+/// # Errors
+/// [`Stage::Wait`].
+pub fn let_go_of_runtime(init: &mut Init) -> Done {
+    (init.procfs, init.root, init.kept) = (None, None, None);
+    init.parent.forget();
+    // While we wait for `start` or hooks, others may look at us: nothing unneeded is open, no procfs without masks, no mount
+    // of the host. Where nothing more is waited for, execve closes all of it as soon. Not later: a filter may be in force.
+    if init.will_wait {
+        sys::close_dropped();
+    }
+    if init.dies_with_runtime {
+        process::prctl(PR_SET_PDEATHSIG, 0, 0).at(Stage::Wait)?;
+        init.dies_with_runtime = false;
+    }
+    Ok(())
+}
+
 fn receive_go(init: &mut Init) -> Done {
     let socket = init.handles.get(Handle::SOCKET)?;
     let mut bytes = [0; FRAME_LENGTH];
-    let (count, fd) = socket::receive(socket, &mut bytes).at(Stage::Wait)?;
+    // Behind a filter read(2), as runc; but where startContainer hooks want their state.
+    let (count, fd) = if init.is_filtered && !init.has_late_hooks {
+        (fs::read(socket, &mut bytes).at(Stage::Wait)?.len(), None)
+    } else {
+        socket::receive(socket, &mut bytes).at(Stage::Wait)?
+    };
     if count == 0 {
         sys::exit(1);
     }
@@ -135,7 +150,7 @@ pub fn end_by_signals() -> Done {
 pub fn wait_start(init: &Init) -> Done {
     let fifo = init.handles.get(Handle::START_FIFO)?;
     let count = fs::write(fifo, &STARTED).at(Stage::Wait)?;
-    report::to_fifo(fifo);
+    report::to(fifo);
     if count == STARTED.len() { Ok(()) } else { Err(Failed::new(Stage::Wait, Errno::EIO)) }
 }
 

@@ -11,7 +11,8 @@ use crate::diagnosis::{self, Program};
 use crate::path::Path;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
-use crate::sys::abi::{O_NOCTTY, O_NONBLOCK, O_RDONLY, S_IFDIR, ST_NOEXEC};
+use crate::seccomp::Filter;
+use crate::sys::abi::{O_NOCTTY, O_NONBLOCK, O_RDONLY, S_IFDIR, S_IFMT, ST_NOEXEC};
 use crate::sys::memory::{self, Pointers};
 use crate::sys::{Errno, FdRef, fs, process};
 
@@ -55,12 +56,18 @@ pub fn find(init: &mut Init, file: &'static CStr, path: &CStr) -> Done {
     Err(Failed::new(Stage::NotInPath, reason))
 }
 
-/// Whether there is a file that may be executed.
+/// Whether there is a file that may be executed. The calls are those of Go's exec.LookPath, which runc makes here: both may be
+/// behind a filter, to which faccessat2 may be unknown.
 fn check(path: &CStr) -> Result<(), Errno> {
-    if fs::statx(FdRef::CWD, path, 0)?.kind() == S_IFDIR {
+    let mode = fs::mode(path)?;
+    if mode & S_IFMT == S_IFDIR {
         return Err(Errno::EISDIR);
     }
-    fs::executable(path)
+    match fs::executable(path) {
+        Err(Errno::ENOSYS | Errno::EPERM) if mode & 0o111 != 0 => Ok(()),
+        Err(Errno::ENOSYS | Errno::EPERM) => Err(Errno::EACCES),
+        checked => checked,
+    }
 }
 
 /// [`corten_plan::Op::Exec`]: comes back only with an error.
@@ -79,6 +86,9 @@ pub fn exec(init: &mut Init, args: List<'static>, env: List<'static>, home: bool
     // What is ignored stays so across execve: Rust's std ignores SIGPIPE in the runtime. Blocked until here, so that no signal
     // ends init half-way.
     reset_signals(init.ignored).at(Stage::Exec)?;
+    if let Some(Filter { program, flags }) = init.filter {
+        process::set_filter(program, flags).at(Stage::Filter)?;
+    }
     let errno = process::execve(program, &argv, &envp);
     Err(diagnose(init, program, errno))
 }

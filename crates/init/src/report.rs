@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 use corten_plan::frame::DETAIL_LENGTH;
 use corten_plan::{Failure, Frame, Stage};
 
-use crate::sys::{self, Errno, FdRef, fs, socket};
+use crate::sys::{self, Errno, FdRef, fs};
 
 /// An op, or a part of it, that failed.
 ///
@@ -109,33 +109,23 @@ impl Detail {
     }
 }
 
-/// The number of the descriptor that frames go to; that of the fifo negated, less one. For the panic handler's sake this is
-/// no field of anything.
+/// The number of the descriptor that frames go to. For the panic handler's sake this is no field of anything.
 static CHANNEL: AtomicI32 = AtomicI32::new(i32::MAX);
 
-/// From now on frames go to this socket.
-pub fn to_socket(socket: FdRef<'static>) {
-    CHANNEL.store(socket.number(), Ordering::Relaxed);
-}
-
-/// From now on frames go to the start fifo.
-pub fn to_fifo(fifo: FdRef<'static>) {
-    CHANNEL.store(-1 - fifo.number(), Ordering::Relaxed);
+/// From now on frames go to this socket, or to the start fifo.
+pub fn to(channel: FdRef<'static>) {
+    CHANNEL.store(channel.number(), Ordering::Relaxed);
 }
 
 /// Sends a frame where frames go now.
 ///
 /// # Errors
-/// Those of send(2) and write(2).
+/// Those of write(2).
 pub fn send(frame: &Frame<'_>) -> sys::Result<()> {
     let bytes = frame.encode();
-    let channel = CHANNEL.load(Ordering::Relaxed);
-    if channel >= 0 {
-        socket::send(FdRef::inherited(channel), &bytes).map(drop)
-    } else {
-        // 256 bytes are less than PIPE_BUF: they go as one, or not at all.
-        fs::write(FdRef::inherited(-1 - channel), &bytes).map(drop)
-    }
+    // write(2) to a socket too, for that is what a filter that runc starts under lets pass. SIGPIPE, as all signals, is blocked.
+    // To the fifo 256 bytes, less than PIPE_BUF, go as one or not at all.
+    fs::write(FdRef::inherited(CHANNEL.load(Ordering::Relaxed)), &bytes).map(drop)
 }
 
 /// Sends the failure of op `op`.

@@ -12,11 +12,13 @@ use crate::kept::Kept;
 use crate::mask::Masks;
 use crate::mounts::{Attributes, Bind, Data, LastMount, NewFs};
 use crate::report::{self, At, Detail, Done, Failed};
+use crate::seccomp::Filter;
 use crate::sys::abi::SchedAttr;
 use crate::sys::{self, Errno, Fd, FdRef, memory, process};
 use crate::target::Parent;
 use crate::{
-    console, credentials, device, hooks, mask, mounts, namespaces, program, root, sysctl, trace,
+    console, credentials, device, hooks, lsm, mask, mounts, namespaces, program, root, seccomp,
+    sysctl, trace,
 };
 
 /// What one op leaves for later ones.
@@ -58,6 +60,12 @@ pub struct Init {
     pub cwd: Option<&'static CStr>,
     /// Somebody may take a long look at us before execve: we wait for `start`, or for hooks.
     pub will_wait: bool,
+    /// The filter that [`Op::Exec`] loads.
+    pub filter: Option<Filter>,
+    /// A filter is loaded.
+    pub is_filtered: bool,
+    /// The plan has a hook after the last [`Op::Sync`].
+    pub has_late_hooks: bool,
     /// [`FLAG_EXPECT_PID1`] is to be checked after [`Op::Fork`].
     pub expects_pid1: bool,
 }
@@ -83,6 +91,9 @@ impl Init {
             is_at_root: false,
             cwd: None,
             will_wait: false,
+            filter: None,
+            is_filtered: false,
+            has_late_hooks: false,
             expects_pid1: false,
         }
     }
@@ -142,7 +153,7 @@ pub fn run(table: &'static CStr) -> ! {
     process::set_name(c"corten:init");
     let Ok(handles) = Handles::parse(table.to_bytes()) else { sys::exit(1) };
     if let Some(socket) = handles.find(Handle::SOCKET) {
-        report::to_socket(socket);
+        report::to(socket);
     }
     let mut init = Init::new(handles);
     if let Err(failed) = execute_all(&mut init) {
@@ -161,8 +172,11 @@ fn execute_all(init: &mut Init) -> Done {
         let (index, op) = record.map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
         (init.op, _) = (index, init.detail.clear());
         match times {
-            Some(times) => trace::timed(times, index, || execute(init, &op))?,
-            None => execute(init, &op)?,
+            // Behind a filter, not: what it takes to write the time down may be forbidden.
+            Some(times) if !init.is_filtered && !matches!(op, Op::Seccomp { .. }) => {
+                trace::timed(times, index, || execute(init, &op))?;
+            }
+            _ => execute(init, &op)?,
         }
     }
     // Every plan ends with Exec or in the first stage's exit.
@@ -177,6 +191,11 @@ fn begin(init: &mut Init, plan: PlanReader<'static>, expects_pid1: bool) -> Done
         let (_, op) = record.map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
         has_fork |= matches!(op, Op::Fork { .. });
         init.will_wait |= matches!(op, Op::WaitStart | Op::Hook { .. });
+        match op {
+            Op::Hook { .. } => init.has_late_hooks = true,
+            Op::Sync { .. } => init.has_late_hooks = false,
+            _ => {}
+        }
     }
     init.expects_pid1 = expects_pid1;
     if !has_fork {
@@ -324,7 +343,23 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Find { file, path } => program::find(init, file, path),
         Op::EndBySignals => crate::process::end_by_signals(),
         Op::WaitStart => crate::process::wait_start(init),
-        Op::CloseFds { first } => sys::close_on_exec(first).at(Stage::Op),
+        Op::CloseFds { first } => match sys::close_on_exec(first) {
+            // It was done before the filter that does not know the call; since then all has been close-on-exec from birth.
+            Err(Errno::ENOSYS | Errno::EPERM) if init.is_filtered => Ok(()),
+            done => done.at(Stage::Op),
+        },
         Op::Exec { args, env, home } => program::exec(init, args, env, home),
+
+        Op::Seccomp { program, flags, at_exec } => {
+            seccomp::set(init, Filter { program, flags }, at_exec)
+        }
+        Op::AppArmor { profile } => lsm::apparmor(init, profile),
+        Op::SelinuxExec { label } => lsm::selinux_exec(init, label),
+        Op::SelinuxKeys { label } => lsm::selinux_keys(init, label),
+        Op::SelinuxFile { path, label } => lsm::selinux_file(init, path, label),
+        Op::MaskLabel { label } => {
+            init.masks.label = Some(label);
+            Ok(())
+        }
     }
 }

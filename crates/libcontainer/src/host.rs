@@ -10,9 +10,12 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, StatFs};
 
 use crate::error::Error;
+use crate::spec::{Process, Spec};
 
 /// `CGROUP2_SUPER_MAGIC` of `<linux/magic.h>`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+/// `SELINUX_MAGIC` of `<linux/magic.h>`.
+const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
 /// `CAP_CHECKPOINT_RESTORE` of Linux 5.9, which every kernel that corten runs on knows, and the last that has a name so far.
 /// What a later kernel adds, init finds and drops.
 pub(crate) const LAST_CAPABILITY: u32 = 40;
@@ -28,20 +31,69 @@ pub struct Facts {
     pub last_capability: u32,
     /// Where cgroup v2 is.
     pub cgroup: CgroupFacts,
+    /// Security modules, as far as the configuration asks for them.
+    pub modules: Modules,
 }
 
 impl Facts {
-    /// Asks the kernel.
+    /// Asks the kernel what has to be known for `spec`.
     ///
     /// # Errors
     /// [`Error::Os`] when `/proc` is not there or holds what no kernel writes.
-    pub fn read() -> Result<Self, Error> {
+    pub fn read(spec: &Spec) -> Result<Self, Error> {
         Ok(Self {
             euid: rustix::process::geteuid().as_raw(),
             last_capability: LAST_CAPABILITY,
             cgroup: CgroupFacts::read()?,
+            modules: Modules::read(spec),
         })
     }
+}
+
+/// Which security modules are in force; false also where nobody asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Modules {
+    /// AppArmor, by runc's rule: securityfs shows it, and it is enabled.
+    pub apparmor: bool,
+    /// SELinux, by runc's rule: a selinuxfs that can be written to, and a policy.
+    pub selinux: bool,
+}
+
+impl Modules {
+    fn read(spec: &Spec) -> Self {
+        let mount_label = spec.linux.as_ref().is_some_and(|linux| !linux.mount_label.is_empty());
+        Self::of(spec.process.as_ref(), mount_label)
+    }
+
+    /// Those that the processes, and a mount label, ask for.
+    pub(crate) fn of<'p>(
+        processes: impl IntoIterator<Item = &'p Process>,
+        mount_label: bool,
+    ) -> Self {
+        let (mut wants_apparmor, mut wants_selinux) = (false, mount_label);
+        for process in processes {
+            wants_apparmor |= !process.apparmor_profile.is_empty();
+            wants_selinux |= !process.selinux_label.is_empty();
+        }
+        Self { apparmor: wants_apparmor && has_apparmor(), selinux: wants_selinux && has_selinux() }
+    }
+}
+
+fn has_apparmor() -> bool {
+    rustix::fs::stat("/sys/kernel/security/apparmor").is_ok()
+        && read_file("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|enabled| enabled.starts_with(b"Y"))
+}
+
+fn has_selinux() -> bool {
+    let is_writable = rustix::fs::statvfs("/sys/fs/selinux")
+        .is_ok_and(|mounted| !mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let is_selinuxfs = rustix::fs::statfs("/sys/fs/selinux")
+        .is_ok_and(|filesystem| magic(&filesystem) == SELINUX_MAGIC);
+    // Without a policy every process is `kernel`.
+    let has_policy = read_file("/proc/thread-self/attr/current")
+        .is_ok_and(|label| label.strip_suffix(b"\0").unwrap_or(&label) != b"kernel");
+    is_selinuxfs && is_writable && has_policy
 }
 
 /// The unified hierarchy of this host.
@@ -122,11 +174,11 @@ fn parse_v1_controllers(content: &[u8]) -> Vec<String> {
 }
 
 /// A file of procfs, which its first reads return whole: a short read is the end, and there is no size to ask for.
-fn read_file(path: &str) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, Error> {
     let read = || {
         let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut content = Vec::new();
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; 4096];
         loop {
             let (read, _) = rustix::io::read(&file, &mut buffer).map(|n| buffer.split_at(n))?;
             content.extend_from_slice(read);
@@ -174,7 +226,7 @@ mod tests {
 
     #[test]
     fn facts_of_this_host_agree_with_the_kernel() {
-        let facts = Facts::read().unwrap();
+        let facts = Facts::read(&Spec::default()).unwrap();
         assert!((38..64).contains(&facts.last_capability), "{facts:?}");
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let is_mounted = mounts.lines().any(|line| {

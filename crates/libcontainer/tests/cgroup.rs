@@ -47,7 +47,7 @@ struct Scratch {
 impl Scratch {
     fn new(name: &str) -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests need root");
-        let facts = Facts::read().unwrap().cgroup;
+        let facts = Facts::read(&libcontainer::spec::Spec::default()).unwrap().cgroup;
         assert_ne!(facts.layout, CgroupLayout::None, "these tests need cgroup v2");
         Self { facts, name: format!("corten-test-{}-{name}", std::process::id()) }
     }
@@ -153,7 +153,10 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn pure_v2_host_passes_the_same_tests() {
     if std::env::var_os("CORTEN_TEST_PURE_V2").is_some() {
-        assert_eq!(Facts::read().unwrap().cgroup.layout, CgroupLayout::Unified);
+        assert_eq!(
+            Facts::read(&libcontainer::spec::Spec::default()).unwrap().cgroup.layout,
+            CgroupLayout::Unified
+        );
         return;
     }
     let script =

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use libcontainer::host::{CgroupFacts, CgroupLayout, Facts};
+use libcontainer::host::{CgroupFacts, CgroupLayout, Facts, Modules};
 use libcontainer::plan::{self, Plan, Request};
 use libcontainer::spec::Bundle;
 
@@ -41,6 +41,7 @@ fn facts() -> Facts {
             own: "/user.slice/session.scope".into(),
             bound_to_v1: Vec::new(),
         },
+        modules: Modules { apparmor: true, selinux: true },
     }
 }
 

@@ -7,6 +7,8 @@
 //!                  Forked              the first stage has made the child; its pidfd is attached, then the stage exits
 //!                  Failed(failure)     an op failed; init exits
 //!                  Warned(failure)     something failed that must not stop the container
+//!                  Listener(number)    the next call but close_range loads a filter, and gives a listener that number; from
+//!                                      then on until the runtime has it, init waits for nobody
 //!                  end of file         execve worked (the socket is close-on-exec), or init died
 //! runtime → init   Go(ignored)         go on; `ignored`: signals whose disposition init resets before execve;
 //!                                      attached at Mounted/Ready: the state JSON for hooks, where the plan has any
@@ -139,6 +141,8 @@ stages! {
     Unmount = 36, "unmount the old root";
     /// Changing the directory.
     Chdir = 37, "change the directory";
+    /// `seccomp`: loading the filter.
+    Filter = 38, "load the system call filter";
 }
 
 /// An op that failed.
@@ -168,6 +172,11 @@ pub enum Frame<'a> {
     /// See the module.
     Warned(Failure<'a>),
     /// See the module.
+    Listener {
+        /// Among init's descriptors.
+        number: i32,
+    },
+    /// See the module.
     Go {
         /// Bit n-1 is set: signal n is ignored in the runtime's caller, and init sets it back to its default.
         ignored: u64,
@@ -179,6 +188,7 @@ const FORKED: u8 = 2;
 const FAILED: u8 = 3;
 const WARNED: u8 = 4;
 const GO: u8 = 5;
+const LISTENER: u8 = 6;
 
 impl<'a> Frame<'a> {
     /// The frame as bytes: kind, stage or point, op, item, detail's length, errno, then 8 bytes of `ignored` or the
@@ -195,6 +205,10 @@ impl<'a> Frame<'a> {
             Self::Warned(failure) => {
                 bytes[0] = WARNED;
                 failure.encode(&mut bytes);
+            }
+            Self::Listener { number } => {
+                bytes[0] = LISTENER;
+                bytes[8..12].copy_from_slice(&number.to_le_bytes());
             }
             Self::Go { ignored } => {
                 bytes[0] = GO;
@@ -217,6 +231,10 @@ impl<'a> Frame<'a> {
             (FORKED, _) => Ok(Self::Forked),
             (FAILED, _) => Ok(Self::Failed(Failure::decode(bytes)?)),
             (WARNED, _) => Ok(Self::Warned(Failure::decode(bytes)?)),
+            (LISTENER, _) => {
+                let number = bytes[8..12].try_into().map_err(|_| Malformed)?;
+                Ok(Self::Listener { number: i32::from_le_bytes(number) })
+            }
             (GO, _) => {
                 let ignored = bytes[16..24].try_into().map_err(|_| Malformed)?;
                 Ok(Self::Go { ignored: u64::from_le_bytes(ignored) })

@@ -82,6 +82,8 @@ pub enum Value<'a> {
     List(List<'a>),
     /// Numbers.
     Ids(Ids<'a>),
+    /// Bytes that only the kernel reads.
+    Bytes(&'a [u8]),
 }
 
 #[cfg(feature = "alloc")]
@@ -98,7 +100,7 @@ mod values {
         )*};
     }
     values!(bool => Bool, u8 => Number, u16 => Number, u32 => Number, u64 => Number, i32 => Number, i64 => Number,
-        &'a CStr => Text, List<'a> => List, Ids<'a> => Ids);
+        &'a CStr => Text, List<'a> => List, Ids<'a> => Ids, &'a [u8] => Bytes);
 
     impl From<Handle> for Value<'_> {
         fn from(handle: Handle) -> Self {
@@ -417,7 +419,8 @@ ops! {
     }
     /// Bounding set, groups, ids, the capability sets, ambient set; each read back. Groups and ids that are right already
     /// are not set. Capabilities that the kernel does not know are dropped from the masks; all that it knows and
-    /// `bounding` has not are dropped.
+    /// `bounding` has not are dropped. Behind a filter ([`Op::Seccomp`]) nothing is read back here but by the runtime, and
+    /// only calls are made that runc makes there too.
     Credentials = 68 {
         uid: u32,
         gid: u32,
@@ -469,4 +472,34 @@ ops! {
         /// A bit for each CPU, the lowest first.
         cpus: Ids<'a>,
     }
+
+    // -- confinement -------------------------------------------------------------------------------------------
+
+    /// `seccomp(SECCOMP_SET_MODE_FILTER)`. From here on init makes only calls that runc makes there too, for the profile was
+    /// made for those.
+    ///
+    /// With `SECCOMP_FILTER_FLAG_NEW_LISTENER` first [`crate::Frame::Listener`] says which number the listener will have,
+    /// so that the runtime can take it without any call that the filter could stop.
+    Seccomp = 80 {
+        /// `struct sock_filter[]`.
+        program: &'a [u8],
+        /// `SECCOMP_FILTER_FLAG_*`.
+        flags: u32,
+        /// Not now, but by [`Op::Exec`] as its last call before execve.
+        at_exec: bool,
+    }
+    /// Writes `exec PROFILE` to `/proc/self/attr/apparmor/exec` (`attr/exec` where that is missing) through a private
+    /// procfs, and reads it back: execve changes to the profile.
+    AppArmor = 81 { profile: &'a CStr, }
+    /// Writes the label to `/proc/self/attr/exec` through a private procfs, and reads it back: execve changes to it.
+    SelinuxExec = 82 { label: &'a CStr, }
+    /// Writes the label to `/proc/self/attr/keycreate` through a private procfs: keys that are made have it until execve.
+    SelinuxKeys = 83 { label: &'a CStr, }
+    /// The SELinux context of a file in the root (`security.selinux`): of a file system that knows no `context` option.
+    SelinuxFile = 84 {
+        path: &'a CStr,
+        label: &'a CStr,
+    }
+    /// The SELinux context of each tmpfs that [`Op::MaskPath`] makes after this.
+    MaskLabel = 85 { label: &'a CStr, }
 }

@@ -75,7 +75,7 @@ pub fn unsupported(config: &Value) -> Vec<String> {
         plain(&["/process/apparmorProfile", "/process/selinuxLabel"]),
         elements("/mounts", |mount| !mount["uidMappings"].is_null(), "/uidMappings"),
         elements("/linux/namespaces", |namespace| namespace["type"] == "user", ""),
-        plain(&["/linux/netDevices", "/linux/seccomp", "/linux/mountLabel", "/linux/intelRdt"]),
+        plain(&["/linux/netDevices", "/linux/mountLabel", "/linux/intelRdt"]),
         plain(&["/linux/memoryPolicy"]),
     ]
     .concat()

@@ -49,6 +49,8 @@ pub const SA_RESTORER: usize = 0;
 pub const O_DIRECTORY: u32 = 0o40_000;
 /// `O_NOFOLLOW` of this architecture.
 pub const O_NOFOLLOW: u32 = 0o100_000;
+/// `offsetof(struct stat, st_mode)`, in words of four bytes.
+pub const STAT_MODE: usize = 4;
 /// `EM_*`: what an ELF program for this machine says.
 pub const ELF_MACHINE: u16 = 183;
 

@@ -113,6 +113,10 @@ pub const KEY_POS_ALL: u32 = 0x3f00_0000;
 pub const KEY_USR_NEW: u32 = 0x0013_0000;
 pub const KEY_USR_SEARCH: u32 = 0x0008_0000;
 
+// seccomp.h
+pub const SECCOMP_SET_MODE_FILTER: u32 = 1;
+pub const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 8;
+
 // signal.h, wait.h, poll.h, time.h
 pub const SIGHUP: u32 = 1;
 pub const SIGINT: u32 = 2;
@@ -297,6 +301,14 @@ pub struct PollFd {
     pub fd: i32,
     pub events: i16,
     pub revents: i16,
+}
+
+/// `struct sock_fprog`; the filter is a pointer.
+#[derive(Debug)]
+#[repr(C)]
+pub struct SockFprog {
+    pub length: u16,
+    pub filter: *const u8,
 }
 
 /// `struct timespec`.

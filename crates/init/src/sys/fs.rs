@@ -102,10 +102,25 @@ pub fn chmod_path(path: &CStr, mode: u32) -> Result<()> {
     unsafe { call!(FCHMODAT, FdRef::CWD, path, mode) }.map(drop)
 }
 
+/// `fsetxattr`.
+pub fn set_attribute(fd: FdRef<'_>, name: &CStr, value: &[u8]) -> Result<()> {
+    // SAFETY: `name` ends with a NUL; the kernel reads `value.len()` bytes from `value`.
+    unsafe { call!(FSETXATTR, fd, name, value.as_ptr(), value.len(), 0u32) }.map(drop)
+}
+
 /// `utimensat` of `name` below `dir`, without following a link.
 pub fn set_times(dir: FdRef<'_>, name: &CStr, times: [abi::Timespec; 2]) -> Result<()> {
     // SAFETY: `name` ends with a NUL; `times` are the two `struct timespec` that the call reads.
     unsafe { call!(UTIMENSAT, dir, name, times.as_ptr(), abi::AT_SYMLINK_NOFOLLOW) }.map(drop)
+}
+
+/// `newfstatat`: `st_mode` of what `path` leads to.
+pub fn mode(path: &CStr) -> Result<u32> {
+    // `struct stat` has 144 bytes on x86_64, 128 elsewhere.
+    let mut status = [0u32; 36];
+    // SAFETY: `path` ends with a NUL; the kernel writes a `struct stat` to `status`, which is as large as any.
+    unsafe { call!(NEWFSTATAT, FdRef::CWD, path, status.as_mut_ptr(), 0u32) }?;
+    status.get(super::arch::STAT_MODE).copied().ok_or(Errno::EOVERFLOW)
 }
 
 /// `faccessat2` with `X_OK`, for the effective ids.

@@ -2,6 +2,7 @@
 //!
 //! Runs in: init.
 
+pub const FSETXATTR: usize = 7;
 pub const GETCWD: usize = 17;
 pub const DUP3: usize = 24;
 pub const IOCTL: usize = 29;
@@ -30,6 +31,7 @@ pub const PWRITE64: usize = 68;
 pub const SENDFILE: usize = 71;
 pub const PPOLL: usize = 73;
 pub const READLINKAT: usize = 78;
+pub const NEWFSTATAT: usize = 79;
 pub const UTIMENSAT: usize = 88;
 pub const CAPGET: usize = 90;
 pub const CAPSET: usize = 91;
@@ -41,6 +43,8 @@ pub const CLOCK_GETTIME: usize = 113;
 pub const KILL: usize = 129;
 pub const RT_SIGACTION: usize = 134;
 pub const RT_SIGPROCMASK: usize = 135;
+pub const SETGID: usize = 144;
+pub const SETUID: usize = 146;
 pub const SETRESUID: usize = 147;
 pub const GETRESUID: usize = 148;
 pub const SETRESGID: usize = 149;
@@ -54,14 +58,15 @@ pub const UMASK: usize = 166;
 pub const PRCTL: usize = 167;
 pub const GETPID: usize = 172;
 pub const SOCKET: usize = 198;
-pub const SENDTO: usize = 206;
 pub const SENDMSG: usize = 211;
 pub const RECVMSG: usize = 212;
 pub const KEYCTL: usize = 219;
+pub const CLONE: usize = 220;
 pub const EXECVE: usize = 221;
 pub const MMAP: usize = 222;
 pub const PRLIMIT64: usize = 261;
 pub const SETNS: usize = 268;
+pub const SECCOMP: usize = 277;
 pub const SCHED_SETAFFINITY: usize = 122;
 pub const SCHED_SETATTR: usize = 274;
 pub const STATX: usize = 291;

@@ -74,6 +74,32 @@ pub fn fork(flags: u64, exit_signal: u64) -> Result<Forked> {
     Ok(Forked::Parent { pid, pidfd: Fd { number } })
 }
 
+/// `clone` with its own copy of memory, as fork(2), with `CLONE_PIDFD` and SIGCHLD at its end: for where a filter may forbid
+/// clone3, whose flags it cannot see.
+pub fn fork_by_clone() -> Result<Forked> {
+    let mut number = -1i32;
+    let flags = abi::CLONE_PIDFD | abi::SIGCHLD;
+    // SAFETY: without CLONE_VM the child has a copy of memory and stack (a stack of NULL: the same address), and this process
+    // has one thread, so both go on from here; with CLONE_PIDFD the kernel writes an int to the third argument. The last two,
+    // whose order differs between architectures, are not looked at without CLONE_SETTLS and CLONE_CHILD_*.
+    let pid = unsafe { call!(CLONE, flags, 0u64, &raw mut number, 0u64, 0u64) }?;
+    if pid == 0 {
+        return Ok(Forked::Child);
+    }
+    let pid = i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?;
+    Ok(Forked::Parent { pid, pidfd: Fd { number } })
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`; what it returns is the listener's number, where the flags ask for one.
+pub fn set_filter(program: &[u8], flags: u32) -> Result<usize> {
+    // `struct sock_filter` has 8 bytes. A program that is too long for the kernel is too long for it as the largest number too.
+    let length = u16::try_from(program.len() / 8).unwrap_or(u16::MAX);
+    let filter = abi::SockFprog { length, filter: program.as_ptr() };
+    // SAFETY: the kernel reads `length` instructions of 8 bytes each from `program`, which has them (u16::MAX is more than
+    // BPF_MAXINSNS, which the kernel refuses before it reads), and copies them.
+    unsafe { call!(SECCOMP, abi::SECCOMP_SET_MODE_FILTER, flags, &raw const filter) }
+}
+
 /// `execve`: returns only when it fails.
 pub fn execve(path: &CStr, args: &Pointers, env: &Pointers) -> Errno {
     // SAFETY: `path` ends with a NUL; both lists hold C strings that live for ever and end with NULL.
@@ -180,6 +206,18 @@ pub fn set_uid(uid: u32) -> Result<()> {
 pub fn set_gid(gid: u32) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call!(SETRESGID, gid, gid, gid) }.map(drop)
+}
+
+/// `setuid`: of all three for who has CAP_SETUID.
+pub fn set_uid_plainly(uid: u32) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { call!(SETUID, uid) }.map(drop)
+}
+
+/// `setgid`: of all three for who has CAP_SETGID.
+pub fn set_gid_plainly(gid: u32) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { call!(SETGID, gid) }.map(drop)
 }
 
 /// `getresuid`: real, effective, saved.

@@ -46,14 +46,6 @@ pub fn datagram_socket() -> Result<Fd> {
     unsafe { call!(SOCKET, abi::AF_UNIX, kind, 0u32) }.map(Fd::new)
 }
 
-/// `send`, without SIGPIPE.
-pub fn send(socket: FdRef<'_>, bytes: &[u8]) -> Result<usize> {
-    let nobody = core::ptr::null::<u8>();
-    let flags = abi::MSG_NOSIGNAL;
-    // SAFETY: the kernel reads `bytes.len()` bytes from `bytes`; the address is NULL, of length 0.
-    unsafe { call!(SENDTO, socket, bytes.as_ptr(), bytes.len(), flags, nobody, 0u32) }
-}
-
 /// `sendmsg` of bytes with one file descriptor, without SIGPIPE.
 pub fn send_fd(socket: FdRef<'_>, bytes: &[u8], fd: FdRef<'_>) -> Result<usize> {
     let mut part = IoVec { base: bytes.as_ptr().cast_mut(), length: bytes.len() };

@@ -40,6 +40,8 @@ pub const SA_RESTORER: usize = 0x0400_0000;
 pub const O_DIRECTORY: u32 = 0o200_000;
 /// `O_NOFOLLOW` of this architecture.
 pub const O_NOFOLLOW: u32 = 0o400_000;
+/// `offsetof(struct stat, st_mode)`, in words of four bytes.
+pub const STAT_MODE: usize = 6;
 /// `EM_*`: what an ELF program for this machine says.
 pub const ELF_MACHINE: u16 = 62;
 
@@ -57,15 +59,17 @@ pub mod number {
     pub const GETPID: usize = 39;
     pub const SENDFILE: usize = 40;
     pub const SOCKET: usize = 41;
-    pub const SENDTO: usize = 44;
     pub const SENDMSG: usize = 46;
     pub const RECVMSG: usize = 47;
+    pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
     pub const KILL: usize = 62;
     pub const GETCWD: usize = 79;
     pub const CHDIR: usize = 80;
     pub const FCHDIR: usize = 81;
     pub const UMASK: usize = 95;
+    pub const SETUID: usize = 105;
+    pub const SETGID: usize = 106;
     pub const SETSID: usize = 112;
     pub const GETGROUPS: usize = 115;
     pub const SETGROUPS: usize = 116;
@@ -84,6 +88,7 @@ pub mod number {
     pub const UMOUNT2: usize = 166;
     pub const SETHOSTNAME: usize = 170;
     pub const SETDOMAINNAME: usize = 171;
+    pub const FSETXATTR: usize = 190;
     pub const GETDENTS64: usize = 217;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
@@ -94,6 +99,7 @@ pub mod number {
     pub const MKDIRAT: usize = 258;
     pub const MKNODAT: usize = 259;
     pub const FCHOWNAT: usize = 260;
+    pub const NEWFSTATAT: usize = 262;
     pub const UNLINKAT: usize = 263;
     pub const SYMLINKAT: usize = 266;
     pub const READLINKAT: usize = 267;
@@ -105,6 +111,7 @@ pub mod number {
     pub const PIPE2: usize = 293;
     pub const PRLIMIT64: usize = 302;
     pub const SETNS: usize = 308;
+    pub const SECCOMP: usize = 317;
     pub const SCHED_SETAFFINITY: usize = 203;
     pub const SCHED_SETATTR: usize = 314;
     pub const STATX: usize = 332;

@@ -84,6 +84,7 @@ pub enum Seen {
     Forked,
     Failed(Failure),
     Warned(Failure),
+    Listener(i32),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -396,6 +397,7 @@ fn seen(bytes: &[u8]) -> Seen {
         Frame::Forked => Seen::Forked,
         Frame::Failed(failure) => Seen::Failed(owned(failure)),
         Frame::Warned(failure) => Seen::Warned(owned(failure)),
+        Frame::Listener { number } => Seen::Listener(number),
         Frame::Go { .. } => panic!("init sent Go"),
     }
 }

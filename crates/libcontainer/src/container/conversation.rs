@@ -22,13 +22,19 @@ pub(super) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Waits until it has reached the next point.
-    pub fn next(&self, what: &str) -> Result<Point, Error> {
+    /// Waits until it has reached the next point; `listener` is called when it is about to load a filter whose listener will
+    /// have that number.
+    pub fn next(
+        &self,
+        what: &str,
+        mut listener: impl FnMut(i32) -> Result<(), Error>,
+    ) -> Result<Point, Error> {
         loop {
             match self.link.receive(what)? {
                 Message::Reached(point) => return Ok(point),
                 Message::Failed(frame) => return Err(failure(self.plan, &*frame)),
                 Message::Warned(frame) => self.warn(&*frame),
+                Message::Listener(number) => listener(number)?,
                 Message::Closed => return Err(self.died()),
                 Message::Forked(_) => return Err(out_of_order()),
             }
@@ -47,7 +53,9 @@ impl Conversation<'_> {
                 Message::Closed => return Ok(()),
                 Message::Failed(frame) => return Err(failure(self.plan, &*frame)),
                 Message::Warned(frame) => self.warn(&*frame),
-                Message::Reached(_) | Message::Forked(_) => return Err(out_of_order()),
+                Message::Reached(_) | Message::Forked(_) | Message::Listener(_) => {
+                    return Err(out_of_order());
+                }
             }
         }
     }
@@ -67,6 +75,11 @@ impl Conversation<'_> {
         };
         init_died(&how)
     }
+}
+
+/// For [`Conversation::next`] where no filter is loaded yet.
+pub(super) fn no_listener(_number: i32) -> Result<(), Error> {
+    Err(out_of_order())
 }
 
 /// The error in a frame of a process that executes `plan`.

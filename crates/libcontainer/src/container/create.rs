@@ -11,7 +11,7 @@ use corten_plan::Handle;
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Start, Undo};
 use super::place::{Made, Place};
-use super::{Container, ContainerProcess, CreateOptions};
+use super::{Container, ContainerProcess, CreateOptions, filter};
 use crate::cgroup::systemd;
 use crate::error::Error;
 use crate::host::Facts;
@@ -73,6 +73,7 @@ fn create(
     let (bundle, facts, plan) = prepare(options, start_at_once)?;
     launch::refuse_unsupported(&plan.warnings, &plan.unsupported)?;
     launch::check_console(plan.terminal, options.console.as_ref())?;
+    let agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
     let handles = Handles::open(&plan.spawn.joins, plan.terminal, &options.outside())?;
     // --- nothing on the machine has changed so far ---
 
@@ -119,10 +120,10 @@ fn create(
             scope.prepare(cgroup)
         })?;
     }
-    launch.mounted(&dir, &intent)?;
+    launch.mounted(&dir, &intent, agent)?;
     let record = Record {
         init: Some(launch.identity()?),
-        exec: Some(ExecBase::of(&bundle, options.no_new_keyring)),
+        exec: Some(ExecBase::of(&bundle, plan.seccomp.clone(), options.no_new_keyring)),
         ..intent.clone()
     };
     // The state is saved before init is told to go on: from then on it lives without us.
@@ -157,7 +158,7 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
     }
     drop(span);
     let span = Span::begin(trace, "host facts");
-    let facts = Facts::read()?;
+    let facts = Facts::read(&bundle.spec)?;
     drop(span);
     let _span = Span::begin(trace, "plan");
     let request = Request {

@@ -15,15 +15,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::conversation::Conversation;
+use super::filter::{self, Loading};
 use super::launch::{self, Spawned, Start, StartError, Undo};
-use super::{Console, Container, ContainerProcess, LiveInit};
+use super::{Console, Container, ContainerProcess, LiveInit, read_back};
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::host;
 use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
 use crate::runtime::handles::{Handles, Outside};
 use crate::spec::Process;
-use crate::state::ProcessStat;
+use crate::state::{ProcessStat, Status};
 use crate::trace::{Span, Trace};
 
 /// What `exec` is told.
@@ -99,6 +100,8 @@ impl Container {
         let span = Span::begin(trace, "plan");
         let plan = self.exec_plan(options)?;
         launch::check_console(plan.terminal, options.console.as_ref())?;
+        let seccomp = self.exec_base()?.seccomp();
+        let mut agent = filter::prepare(seccomp, false)?;
         let handles = Handles::open(&[], plan.terminal, &options.outside())?;
         drop(span);
         let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options)?;
@@ -110,8 +113,19 @@ impl Container {
         let process =
             Conversation { plan: &plan.init, process: &spawned.init, link: &spawned.link };
         let span = Span::begin(trace, "wait for the process to be ready");
-        if process.next("the process to be ready")? != Point::Ready {
+        let filter = Loading {
+            seccomp,
+            process: &spawned.init,
+            link: &spawned.link,
+            init: init.pid,
+            status: Status::Running,
+        };
+        let listener = |number| filter.hand_over(&mut agent, number, &self.record);
+        if process.next("the process to be ready", listener)? != Point::Ready {
             return Err(super::conversation::out_of_order());
+        }
+        if seccomp.is_some() {
+            read_back::check(spawned.init.pid, &plan.init)?;
         }
         drop(span);
         launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"setns")?;
@@ -160,6 +174,7 @@ impl Container {
             id: self.record.id.clone(),
             preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
             listen_fds: options.listen_fds,
+            modules: self.exec_base()?.modules(&options.process),
         };
         let process = options.process.clone();
         let plan = plan::exec(self.exec_base()?, process, host::LAST_CAPABILITY, &request)?;

@@ -10,9 +10,10 @@ use std::time::Duration;
 use corten_plan::wire::FLAG_TRACE;
 use corten_plan::{Handle, Op, Point};
 
-use super::conversation::{Conversation, failure, init_died, out_of_order};
+use super::conversation::{Conversation, failure, init_died, no_listener, out_of_order};
 use super::create::environment;
-use super::{Console, ContainerProcess, CreateOptions, hook_state};
+use super::filter::Loading;
+use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
 use crate::error::{Error, with_causes};
 use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
@@ -185,24 +186,42 @@ impl<'a> Launch<'a> {
         let placed = place(self.spawned.init.pid);
         if placed.is_err() && self.spawned.init.has_ended() {
             // It has said more than systemd knows of a process that is gone.
-            conversation.next("container init to be placed in its cgroup")?;
+            conversation.next("container init to be placed in its cgroup", no_listener)?;
         }
         placed?;
-        match conversation.next("container init to be placed in its cgroup")? {
+        match conversation.next("container init to be placed in its cgroup", no_listener)? {
             Point::Placed => conversation.go(self.stat.ignored, None),
             Point::Mounted | Point::Ready => Err(out_of_order()),
         }
     }
 
-    /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong.
-    pub fn mounted(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {
+    /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong, and gives the filter's
+    /// listener to the agent (that is connected to already, or not).
+    pub fn mounted(
+        &self,
+        dir: &StateDir,
+        record: &Record,
+        mut agent: Option<OwnedFd>,
+    ) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "wait for init to be ready");
+        let filter = Loading {
+            seccomp: self.plan.seccomp.as_ref(),
+            process: &self.spawned.init,
+            link: &self.spawned.link,
+            init: self.spawned.init.pid,
+            status: Status::Creating,
+        };
         loop {
-            match self.conversation().next("container init to be ready")? {
-                Point::Ready => return Ok(()),
+            let listener = |number| filter.hand_over(&mut agent, number, record);
+            match self.conversation().next("container init to be ready", listener)? {
+                Point::Ready => break,
                 Point::Mounted => self.run_hooks(dir, record)?,
                 Point::Placed => return Err(out_of_order()),
             }
+        }
+        match &self.plan.seccomp {
+            Some(_) => read_back::check(self.spawned.init.pid, &self.plan.init),
+            None => Ok(()),
         }
     }
 

@@ -10,11 +10,13 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod filter;
 mod hook_state;
 mod kill;
 mod launch;
 mod pause;
 mod place;
+mod read_back;
 mod start;
 mod update;
 

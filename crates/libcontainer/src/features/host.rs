@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Features, SeccompFeatures};
 use crate::error::Error;
 use crate::host::{CgroupFacts, CgroupLayout, Facts};
-use crate::spec::{NamespaceType, SeccompAction, SeccompFlag};
+use crate::spec::{NamespaceType, SeccompAction, SeccompFlag, Spec};
 use crate::sys;
 
 impl Features {
@@ -18,7 +18,7 @@ impl Features {
     /// `/proc` cannot be read.
     pub fn of_this_host() -> Result<Self, Error> {
         let mut features = Self::of_this_program();
-        let facts = Facts::read()?;
+        let facts = Facts::read(&Spec::default())?;
         let linux = &mut features.linux;
         linux.namespaces.retain(|namespace| has_namespace(*namespace));
         let last = read("/proc/sys/kernel/cap_last_cap").parse().unwrap_or(usize::MAX);

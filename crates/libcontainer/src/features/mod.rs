@@ -23,9 +23,9 @@ const USER_NAMESPACES: bool = false;
 const IDMAP: bool = false;
 const CGROUP_SYSTEMD: bool = true;
 const CGROUP_RDMA: bool = true;
-const SECCOMP: bool = false;
-const APPARMOR: bool = false;
-const SELINUX: bool = false;
+const SECCOMP: bool = true;
+const APPARMOR: bool = true;
+const SELINUX: bool = true;
 const INTEL_RDT: bool = false;
 const NET_DEVICES: bool = false;
 

@@ -98,6 +98,21 @@ fn of_process(op: &Op<'_>) -> String {
         Op::Cwd { path, retry: true } => format!("change the directory to {} as root", text(path)),
         Op::Cwd { path, .. } => format!("change the directory to {}", text(path)),
         Op::Credentials { uid, gid, .. } => format!("become uid {uid}, gid {gid}"),
+        Op::Seccomp { program, at_exec, .. } => {
+            let when = if at_exec { ", at execve" } else { "" };
+            format!("load a system call filter of {} instructions{when}", program.len() / 8)
+        }
+        Op::AppArmor { profile } => {
+            format!("change to the AppArmor profile {} at execve", text(profile))
+        }
+        Op::SelinuxExec { label } => {
+            format!("change to the SELinux label {} at execve", text(label))
+        }
+        Op::SelinuxKeys { label } => format!("give new keys the SELinux label {}", text(label)),
+        Op::SelinuxFile { path, label } => {
+            format!("give {} the SELinux label {}", text(path), text(label))
+        }
+        Op::MaskLabel { label } => format!("mask with the SELinux label {}", text(label)),
         Op::Find { file, .. } => format!("find the program {:?}", text(file)),
         Op::Exec { args, .. } => format!("execute {:?}", first(args)),
         // Every op has its words above; a new one shows its name until it has.
@@ -162,6 +177,8 @@ fn pointer(origin: &Origin, op: &Op<'_>, failure: &Failure<'_>) -> String {
             Stage::Capset => "/process/capabilities",
             _ => return origin.to_string(),
         },
+        // It loads what Seccomp has left to it.
+        Op::Exec { .. } if failure.stage == Stage::Filter => "/linux/seccomp",
         _ => return origin.to_string(),
     };
     base.to_owned()

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::namespaces::clone_flag;
 use super::process::{self, Environment};
 use super::program::Program;
+use super::seccomp::SeccompPlan;
 use super::steps::Steps;
 use super::types::{InitPlan, Origin, Remark, SpawnPlan};
 use super::unsupported;
 use super::words::{CLONE_NEWNS, CLONE_NEWPID};
 use crate::error::Error;
+use crate::host::Modules;
 use crate::spec::{self, Bundle, LinuxPersonality, NamespaceType, Process, SpecError};
 
 /// What `exec` needs to know of a container; recorded by create, so that it never reads config.json.
@@ -32,11 +34,14 @@ pub struct ExecBase {
     personality: Option<LinuxPersonality>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     no_new_keyring: bool,
+    /// The filter of every process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seccomp: Option<SeccompPlan>,
 }
 
 impl ExecBase {
-    /// That of a container that is made from `bundle`.
-    pub fn of(bundle: &Bundle, no_new_keyring: bool) -> Self {
+    /// That of a container that is made from `bundle`, with this filter.
+    pub fn of(bundle: &Bundle, seccomp: Option<SeccompPlan>, no_new_keyring: bool) -> Self {
         let linux = bundle.spec.linux.as_ref();
         let namespaces = linux.map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
         Self {
@@ -44,7 +49,18 @@ impl ExecBase {
             namespaces: namespaces.iter().map(|namespace| namespace.namespace_type).collect(),
             personality: linux.and_then(|linux| linux.personality.clone()),
             no_new_keyring,
+            seccomp,
         }
+    }
+
+    /// The filter.
+    pub(crate) fn seccomp(&self) -> Option<&SeccompPlan> {
+        self.seccomp.as_ref()
+    }
+
+    /// Which security modules `process` asks for.
+    pub(crate) fn modules(&self, process: &Process) -> Modules {
+        Modules::of([&self.process, process], false)
     }
 
     /// Whether the container has a mount namespace, and so a root of its own to come into.
@@ -89,6 +105,8 @@ pub struct ExecRequest {
     pub preserved_fds: u32,
     /// How many of them are LISTEN_FDS.
     pub listen_fds: u32,
+    /// The security modules of this host, as far as they are asked for.
+    pub modules: Modules,
 }
 
 /// All that `exec` will do.
@@ -148,6 +166,8 @@ fn make(
         environment: Environment::of(&process.env, request.listen_fds)?,
         last_capability,
         preserved_fds: request.preserved_fds,
+        seccomp: base.seccomp.as_ref(),
+        has_hooks: false,
     };
     let steps = order(base, &program, request, &mut warnings)?;
     let (bytes, origins) = steps.finish(0)?;
@@ -157,7 +177,7 @@ fn make(
         terminal: process.terminal,
         enters_cgroup: initial_cpus(process).is_some(),
         init: InitPlan { bytes, origins, state_at_mounted: false, state_at_ready: false },
-        unsupported: unsupported::of_process(process),
+        unsupported: unsupported::of_process(process, request.modules),
         warnings,
     })
 }
@@ -192,7 +212,7 @@ fn order(
     steps.always(&Op::DieWithRuntime);
     steps.always(&Op::Session);
     final_cpus(&mut steps, process, initial.is_some())?;
-    process::keyring(&mut steps, &request.id, base.no_new_keyring)?;
+    process::keyring(&mut steps, process, &request.id, base.no_new_keyring)?;
 
     // setns has brought it into the root of the mount namespace, which is that of the container since pivot.
     if base.has_mount_namespace() {

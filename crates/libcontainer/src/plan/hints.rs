@@ -15,6 +15,7 @@ use super::types::Origin;
 /// `mount tmpfs on /dev/shm: EINVAL: option "size=12q" is not understood by tmpfs`.
 pub(super) fn message(origin: &Origin, op: &Op<'_>, failure: &Failure<'_>) -> String {
     match op {
+        _ if failure.stage == Stage::Filter => return filter(failure),
         Op::Find { file, .. } => return program(&text(file), failure),
         Op::Exec { args, .. } => return program(&first(*args), failure),
         Op::Hook { path, .. } => return hook(origin, &text(path), op, failure),
@@ -86,6 +87,19 @@ fn program(name: &str, failure: &Failure<'_>) -> String {
     };
     let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
     format!("exec: {name:?}: {why}{detail}")
+}
+
+/// Of the op that loads the filter, or of execve, which has it done.
+pub(super) fn filter(failure: &Failure<'_>) -> String {
+    let hint = match failure.errno {
+        libc::EACCES => "without noNewPrivileges this needs CAP_SYS_ADMIN",
+        libc::EBUSY => "another filter has a listener already",
+        libc::EINVAL => "this kernel has no system call filters, or not such",
+        libc::ENOMEM => "all filters together are too long, or there is no memory",
+        _ => "",
+    };
+    let number = if hint.is_empty() { errno::words(failure.errno) } else { hint.to_owned() };
+    format!("{}: {}: {number}", failure.stage.text(), errno::name(failure.errno))
 }
 
 /// runc's words: `error running createContainer hook #1:`, `exit status 1`, `hook ran past specified timeout of 1.0s`.
@@ -239,6 +253,13 @@ fn of_process(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
             "this needs CAP_SYS_NICE; SCHED_DEADLINE cannot be confined to some CPUs"
         }
         (Op::IoPriority { .. }, _, libc::EPERM) => "IOPRIO_CLASS_RT needs CAP_SYS_NICE",
+        (Op::AppArmor { .. }, Stage::Write, libc::ENOENT) => "the profile is not loaded",
+        (Op::AppArmor { .. }, Stage::Write, libc::EACCES | libc::EPERM) => {
+            "the profile that the runtime is confined by does not allow the change"
+        }
+        (Op::SelinuxExec { .. } | Op::SelinuxKeys { .. }, Stage::Write, libc::EINVAL) => {
+            "the policy knows no such label"
+        }
         (Op::Credentials { .. }, Stage::Capset | Stage::Bounding, libc::EPERM) => {
             "the runtime does not have these capabilities itself"
         }

@@ -5,7 +5,7 @@
 use std::ffi::CString;
 
 use corten_plan::wire::List;
-use corten_plan::{Failure, Op};
+use corten_plan::{Failure, Op, Stage};
 use serde::{Deserialize, Serialize};
 
 use super::describe;
@@ -17,9 +17,9 @@ use crate::error::InitError;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LateSteps {
-    /// Index of the first of them in the plan.
+    /// Index of the first hook in the plan.
     first: u16,
-    /// The startContainer hooks, which come first.
+    /// The startContainer hooks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     hooks: Vec<LateHook>,
     /// `args[0]`.
@@ -40,6 +40,8 @@ impl LateSteps {
         for (index, (_, op)) in (0u16..).zip(plan.ops()) {
             match (op, &mut late) {
                 (Op::WaitStart, _) => late = Some(Self { first: index + 1, ..Self::default() }),
+                // Loaded before the hooks.
+                (Op::Seccomp { at_exec: false, .. }, Some(late)) => late.first = index + 1,
                 (Op::Hook { path, timeout_ms, .. }, Some(late)) => {
                     late.hooks.push(LateHook { path: describe::text(path), timeout_ms });
                 }
@@ -55,6 +57,9 @@ impl LateSteps {
         let hook = failure.op.checked_sub(self.first).map(usize::from);
         let hook = hook.and_then(|index| Some((index, self.hooks.get(index)?)));
         let (pointer, text) = match hook {
+            _ if failure.stage == Stage::Filter => {
+                ("/linux/seccomp".to_owned(), hints::filter(failure))
+            }
             Some((index, hook)) => {
                 let origin = Origin::Element("/hooks/startContainer", index);
                 (origin.to_string(), hook.message(&origin, failure))
@@ -90,8 +95,6 @@ impl LateHook {
 
 #[cfg(test)]
 mod tests {
-    use corten_plan::Stage;
-
     use super::*;
 
     fn late() -> LateSteps {
@@ -110,6 +113,13 @@ mod tests {
         for part in ["/hooks/startContainer/1: ", "/h1", "3", "last words"] {
             assert!(error.message.contains(part), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn filter_that_fails_is_no_hook() {
+        let error = late().error(&failure(60, Stage::Filter, 0, libc::ENOMEM));
+        assert_eq!(error.pointer, "/linux/seccomp");
+        assert!(error.message.starts_with("/linux/seccomp: load the system call filter: ENOMEM: "));
     }
 
     #[test]

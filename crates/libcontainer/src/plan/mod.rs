@@ -17,6 +17,7 @@ mod gvariant;
 mod hints;
 mod hooks;
 mod late;
+mod lsm;
 mod mounts;
 mod namespaces;
 mod options;
@@ -26,6 +27,7 @@ mod program;
 pub(crate) mod properties;
 mod resources;
 mod rootfs;
+mod seccomp;
 mod steps;
 mod sysctl;
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub use self::late::LateSteps;
 pub(crate) use self::options::WORDS as MOUNT_OPTIONS;
 pub(crate) use self::resources::Update;
 pub use self::resources::{Otherwise, Setting};
+pub use self::seccomp::{Listener, SeccompPlan};
 pub use self::types::{
     CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
 };
@@ -107,7 +110,9 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     let mut warnings = warnings(&inputs);
     let spawn = inputs.namespaces.spawn();
     let cgroup = cgroup::plan(&inputs, &mounts, &mut warnings)?;
-    let steps = order(&inputs, &mounts, &mut warnings)?;
+    let profile = inputs.linux.seccomp.as_ref();
+    let seccomp = profile.map(|profile| SeccompPlan::of(profile, &mut warnings)).transpose()?;
+    let steps = order(&inputs, &mounts, seccomp.as_ref(), &mut warnings)?;
     let (bytes, origins) = steps.finish(flags(&spawn))?;
     Ok(Plan {
         spawn,
@@ -122,6 +127,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
             state_at_mounted: !inputs.hooks.create_container.is_empty(),
             state_at_ready: !inputs.hooks.start_container.is_empty(),
         },
+        seccomp,
         unsupported: unsupported::find(&inputs, &mounts),
         warnings,
     })
@@ -148,6 +154,7 @@ fn warnings(inputs: &Inputs<'_>) -> Vec<Remark> {
 fn order(
     inputs: &Inputs<'_>,
     mounts: &[PlannedMount<'_>],
+    seccomp: Option<&SeccompPlan>,
     warnings: &mut Vec<Remark>,
 ) -> Result<Steps, SpecError> {
     let Inputs { process, linux, hooks, namespaces, .. } = inputs;
@@ -157,6 +164,8 @@ fn order(
         environment: Environment::of(&process.env, inputs.request.listen_fds)?,
         last_capability: inputs.facts.last_capability,
         preserved_fds: inputs.request.preserved_fds,
+        seccomp,
+        has_hooks: !hooks.start_container.is_empty(),
     };
     let fills_dev = mounts::fills_dev(mounts);
     let mut steps = Steps::new();
@@ -171,7 +180,7 @@ fn order(
     // Before anything of the container runs: no signal of the caller's terminal, no TIOCSTI into it, no keys of it.
     steps.always(&Op::Session);
     steps.always(&Op::AllCpus);
-    process::keyring(&mut steps, &inputs.request.id, inputs.request.no_new_keyring)?;
+    process::keyring(&mut steps, process, &inputs.request.id, inputs.request.no_new_keyring)?;
     // Where systemd makes the cgroup, it does so around a process that is there: init is moved before it looks at cgroups.
     if inputs.request.systemd.is_some() {
         steps.push("--systemd-cgroup", &Op::Sync { point: Point::Placed as u8 });
@@ -226,6 +235,7 @@ fn order(
     if !inputs.request.start_at_once {
         steps.always(&Op::WaitStart);
     }
+    program.before_hooks(&mut steps);
     hooks::start_container(&mut steps, hooks, &program.environment)?;
     program.execute(&mut steps)?;
     Ok(steps)

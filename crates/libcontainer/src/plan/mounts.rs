@@ -12,6 +12,7 @@ use corten_plan::op::mount_flags::{
 };
 use corten_plan::wire::Ids;
 
+use super::lsm::OfMount;
 use super::options::Options;
 use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
 use super::types::Origin;
@@ -172,7 +173,13 @@ impl<'a> PlannedMount<'a> {
         let proc_flags = self.check_target()?;
         let target = c_path(&self.origin, &self.target)?;
         if self.options.flags & MS_REMOUNT != 0 {
-            return self.make_by_mount(steps, &target, &self.mount.mount_type, proc_flags);
+            return self.make_by_mount(
+                steps,
+                &target,
+                &self.mount.mount_type,
+                proc_flags,
+                OfMount::None,
+            );
         }
         if self.is_bind() {
             return self.make_bind(steps, &inputs.bundle.dir, &target, proc_flags);
@@ -180,14 +187,17 @@ impl<'a> PlannedMount<'a> {
         if self.options.copy_up && !self.is_tmpfs() {
             return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));
         }
-        match self.mount.mount_type.as_str() {
+        let label = OfMount::new(inputs.linux, &self.mount.mount_type);
+        let done = match self.mount.mount_type.as_str() {
             "" => Err(self.problem("has no type, and none of the options bind and rbind")),
             // The specification's word for the cgroup hierarchies of the host, whichever version they have.
             "cgroup" => {
-                self.make_fs(steps, &target, "cgroup2", proc_flags | how, cgroup_source(inputs))
+                let source = cgroup_source(inputs);
+                self.make_fs(steps, &target, ("cgroup2", label), proc_flags | how, source)
             }
-            fstype => self.make_fs(steps, &target, fstype, proc_flags | how, None),
-        }
+            fstype => self.make_fs(steps, &target, (fstype, label), proc_flags | how, None),
+        };
+        done.and_then(|()| label.of_root(steps, &target))
     }
 
     /// What may be mounted where, as runc has it (`checkProcMount`); gives the flags for init.
@@ -256,25 +266,29 @@ impl<'a> PlannedMount<'a> {
         &self,
         steps: &mut Steps,
         target: &CString,
-        fstype: &str,
+        (fstype, label): (&str, OfMount<'_>),
         flags: u32,
         fallback: Option<PathBuf>,
     ) -> Result<(), SpecError> {
         let options = &self.options;
         if options.needs_mount(&self.mount.source) {
-            return self.make_by_mount(steps, target, fstype, flags & !(PLAIN | KEPT));
+            return self.make_by_mount(steps, target, fstype, flags & !(PLAIN | KEPT), label);
         }
         // What mount(2) does not do at once is set on a detached mount.
         let not_plain = options.copy_up
             || options.recursive_set | options.recursive_clear != 0
             || !options.propagation.is_empty()
+            // A comma in it would end it there.
+            || label != OfMount::None
             // It would make the super block read-only, too.
             || (shares_superblock(fstype) && options.attr() & MOUNT_ATTR_RDONLY != 0);
         let flags = flags & if not_plain { !PLAIN } else { !0 };
         let waits = self.is_readonly_late();
         let of_mount = waits || shares_superblock(fstype);
         let words = options.superblock().filter(|word| !(of_mount && *word == "ro"));
-        let pairs = c_strings(&self.origin, words.chain(options.pairs()))?;
+        let context = label.option();
+        let all = words.chain(options.pairs()).chain(context.as_deref());
+        let pairs = c_strings(&self.origin, all)?;
         let fstype_c = c_string(&self.origin, fstype)?;
         let source = self.source()?;
         let fallback = fallback.map(|path| c_path(&self.origin, &path)).transpose()?;
@@ -302,10 +316,13 @@ impl<'a> PlannedMount<'a> {
         target: &CString,
         fstype: &str,
         proc_flags: u32,
+        label: OfMount<'_>,
     ) -> Result<(), SpecError> {
         let options = &self.options;
         let late = if self.is_readonly_late() { MS_RDONLY } else { 0 };
-        let data = c_string(&self.origin, options.data.join(","))?;
+        let context = label.quoted();
+        let words: Vec<&str> = options.data.iter().copied().chain(context.as_deref()).collect();
+        let data = c_string(&self.origin, words.join(","))?;
         let fstype_c = c_string(&self.origin, fstype)?;
         let source = self.source()?;
         steps.push(

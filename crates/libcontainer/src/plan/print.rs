@@ -13,7 +13,7 @@ use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
 use super::types::{Plan, Remark};
 use super::unit::Manager;
-use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, join};
+use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, SECCOMP, join};
 use crate::spec::Hook;
 
 /// One step of somebody.
@@ -205,6 +205,9 @@ fn details(op: &Op<'_>) -> Map<String, Json> {
             name == "path"
         }
         Op::Find { .. } => name == "file",
+        Op::Seccomp { .. } => name != "flags",
+        Op::AppArmor { .. } | Op::SelinuxExec { .. } | Op::SelinuxKeys { .. } => true,
+        Op::SelinuxFile { .. } | Op::MaskLabel { .. } => true,
         Op::Join { .. } => name == "kind",
         Op::TimeNamespace { .. } | Op::Scheduler { .. } | Op::Exec { .. } => false,
         Op::Terminal { .. } | Op::Stdio { .. } | Op::IoPriority { .. } => false,
@@ -223,6 +226,7 @@ fn is_nothing(name: &str, value: &Value<'_>) -> bool {
         Value::Text(text) => text.is_empty(),
         Value::List(list) => list.is_empty(),
         Value::Ids(ids) => ids.is_empty(),
+        Value::Bytes(bytes) => bytes.is_empty(),
         Value::Bool(true) | Value::Number(_) => false,
     }
 }
@@ -238,6 +242,7 @@ fn detail(op: &Op<'_>, name: &str, value: Value<'_>) -> Json {
             ids.iter().map(|id| join(MS, id.into())).collect()
         }
         Value::Ids(ids) => ids.iter().collect(),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()).into(),
         Value::Number(number) => match u64::try_from(number) {
             Ok(number) => unsigned(op, name, number),
             Err(_) => i64::try_from(number).unwrap_or(i64::MIN).into(),
@@ -254,6 +259,7 @@ fn unsigned(op: &Op<'_>, name: &str, number: u64) -> Json {
         "bounding" | "effective" | "permitted" | "inheritable" | "ambient" => names(number).into(),
         "ms_flags" => join(MS, number).into(),
         "kind" => join(CLONE, number).into(),
+        "flags" if matches!(op, Op::Seccomp { .. }) => join(SECCOMP, number).into(),
         "flags" if mount_op => join(MOUNT_OP, number).into(),
         "mode" => mode(number).into(),
         _ => number.into(),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use corten_plan::Op;
 
+use super::lsm;
 use super::steps::{Steps, c_string, c_strings, list};
 use super::types::Origin;
 use super::words::RLIMITS;
@@ -85,10 +86,16 @@ fn name_of(variable: &str) -> &str {
 }
 
 /// A new session keyring, or keys of the caller's session could be used in the container. runc's name.
-pub(super) fn keyring(steps: &mut Steps, id: &str, no_new_keyring: bool) -> Result<(), SpecError> {
+pub(super) fn keyring(
+    steps: &mut Steps,
+    process: &Process,
+    id: &str,
+    no_new_keyring: bool,
+) -> Result<(), SpecError> {
     if no_new_keyring {
         return Ok(());
     }
+    lsm::of_keys(steps, process)?;
     let name = c_string(&Origin::Always, format!("_ses.{id}"))?;
     steps.always(&Op::Keyring { name: &name });
     Ok(())
@@ -160,6 +167,7 @@ pub(super) fn attributes(
         // `IOPRIO_PRIO_VALUE` of <linux/ioprio.h>.
         steps.push("/process/ioPriority", &Op::IoPriority { value: class << 13 | level });
     }
+    lsm::of_process(steps, process)?;
     if process.no_new_privileges {
         steps.push("/process/noNewPrivileges", &Op::NoNewPrivileges);
     }

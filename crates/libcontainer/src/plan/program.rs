@@ -6,6 +6,7 @@
 use corten_plan::Op;
 
 use super::process::Environment;
+use super::seccomp::{Moment, SeccompPlan};
 use super::steps::Steps;
 use super::types::Remark;
 use super::{credentials, process};
@@ -20,6 +21,10 @@ pub(super) struct Program<'a> {
     pub last_capability: u32,
     /// How many fds from 3 on it keeps.
     pub preserved_fds: u32,
+    /// Its system call filter.
+    pub seccomp: Option<&'a SeccompPlan>,
+    /// Whether startContainer hooks run before it.
+    pub has_hooks: bool,
 }
 
 impl Program<'_> {
@@ -37,17 +42,43 @@ impl Program<'_> {
         // Raising a limit needs CAP_SYS_RESOURCE. So late that init has opened all that it opens.
         process::rlimits(steps, &process.rlimits);
 
+        // While there is CAP_SYS_ADMIN, where it takes that.
+        self.confine(Moment::BeforeCredentials, steps);
         // From here on as the user.
         credentials::change(steps, process, self.last_capability, warnings)?;
         process::change_directory(steps, process, false)?;
         // As the user, whose permissions decide; at create, so that a missing program is an error of create.
-        process::find(steps, process, &self.environment)
+        process::find(steps, process, &self.environment)?;
+        // While the runtime is there, who takes the listener.
+        self.confine(Moment::BeforeReady, steps);
+        Ok(())
+    }
+
+    /// Before the first program of the image, where that is a hook.
+    pub fn before_hooks(&self, steps: &mut Steps) {
+        self.confine(Moment::BeforeHooks, steps);
     }
 
     /// What nothing comes after.
     pub fn execute(&self, steps: &mut Steps) -> Result<(), SpecError> {
         // Immediately before execve (CVE-2024-21626): whatever is open, of whoever, ends here.
-        steps.always(&Op::CloseFds { first: self.preserved_fds.saturating_add(3) });
+        self.close(steps);
+        self.confine(Moment::AtExec, steps);
         process::execute(steps, self.process, &self.environment)
+    }
+
+    fn confine(&self, moment: Moment, steps: &mut Steps) {
+        let Some(seccomp) = self.seccomp else { return };
+        if seccomp.is_loaded(moment, self.process, self.has_hooks) {
+            // An old profile may not know the call, which is for every process then (runc, `finalizeNamespace`).
+            if moment != Moment::AtExec {
+                self.close(steps);
+            }
+            seccomp.load(moment, steps);
+        }
+    }
+
+    fn close(&self, steps: &mut Steps) {
+        steps.always(&Op::CloseFds { first: self.preserved_fds.saturating_add(3) });
     }
 }

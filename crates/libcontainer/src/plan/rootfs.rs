@@ -13,7 +13,7 @@ use super::options::propagation;
 use super::steps::{Steps, c_path, c_string, clean};
 use super::types::Origin;
 use super::words::{CLONE_NEWNS, MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE, MS_UNBINDABLE};
-use super::{Inputs, hooks, mounts};
+use super::{Inputs, hooks, lsm, mounts};
 use crate::spec::{DeviceType, Hooks, Linux, LinuxDevice, Root, RootfsPropagation, SpecError};
 
 const PROPAGATION: &str = "/linux/rootfsPropagation";
@@ -186,6 +186,9 @@ pub(super) fn protect_paths(
         let alone = !hooks::any_before_pivot(hooks) && mounts::is_alone(mounts, &path);
         let path = c_path(&origin, &path)?;
         steps.push(origin, &Op::ReadonlyPath { path: &path, alone });
+    }
+    if !linux.masked_paths.is_empty() {
+        lsm::of_masks(steps, linux)?;
     }
     let mut masked = BTreeSet::new();
     for (index, path) in linux.masked_paths.iter().enumerate() {

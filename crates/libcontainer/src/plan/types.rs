@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use corten_plan::{Handle, Op, PlanReader};
 
 use super::resources::Setting;
+use super::seccomp::SeccompPlan;
 use super::unit::{Manager, UnitPlan};
 use super::words::CLONE_NEWPID;
 use crate::spec;
@@ -54,6 +55,8 @@ pub struct Plan {
     pub rootfs: PathBuf,
     /// What init does.
     pub init: InitPlan,
+    /// The system call filter, which init loads.
+    pub seccomp: Option<SeccompPlan>,
     /// What config.json asks for and this version cannot give: `create` refuses each by name.
     pub unsupported: Vec<Remark>,
     /// What the log gets as warnings.
@@ -61,6 +64,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether programs of the host run while init waits at Mounted.
+    pub fn has_hooks_before_init_is_ready(&self) -> bool {
+        !self.hooks.prestart.is_empty() || !self.hooks.create_runtime.is_empty()
+    }
+
     /// Whether the container has a new pid namespace: all its processes end with init.
     pub fn has_private_pid_namespace(&self) -> bool {
         (self.spawn.clone_flags | self.spawn.fork_flags) & CLONE_NEWPID != 0

@@ -5,19 +5,22 @@
 use super::mounts::PlannedMount;
 use super::types::Remark;
 use super::{Inputs, Origin};
+use crate::host::Modules;
 use crate::spec::{Linux, NamespaceType, Process};
 
 /// What a process of exec asks for.
-pub(super) fn of_process(process: &Process) -> Vec<Remark> {
+pub(super) fn of_process(process: &Process, modules: Modules) -> Vec<Remark> {
     let mut found = Found(Vec::new());
-    found.process(process);
+    found.process(process, modules);
     found.0
 }
 
 /// All of it, in the order of config.json.
 pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Remark> {
     let mut found = Found(Vec::new());
-    found.process(inputs.process);
+    let modules = inputs.facts.modules;
+    found.process(inputs.process, modules);
+    found.label("/linux/mountLabel", &inputs.linux.mount_label, modules);
     for origin in mounts.iter().filter_map(PlannedMount::idmap) {
         found.add(&origin.to_string(), "id-mapped mounts are not supported yet");
     }
@@ -39,11 +42,20 @@ impl Found {
         }
     }
 
-    fn process(&mut self, process: &Process) {
-        let apparmor = !process.apparmor_profile.is_empty();
-        self.add_if(apparmor, "/process/apparmorProfile", "AppArmor profiles are");
-        let selinux = !process.selinux_label.is_empty();
-        self.add_if(selinux, "/process/selinuxLabel", "SELinux labels are");
+    /// What is asked for and not there is never left out.
+    fn process(&mut self, process: &Process, modules: Modules) {
+        if !process.apparmor_profile.is_empty() && !modules.apparmor {
+            let text = "apparmor profile is specified, but apparmor is disabled or not supported";
+            self.add("/process/apparmorProfile", text);
+        }
+        self.label("/process/selinuxLabel", &process.selinux_label, modules);
+    }
+
+    fn label(&mut self, pointer: &str, label: &str, modules: Modules) {
+        if !label.is_empty() && !modules.selinux {
+            let text = "selinux label is specified, but selinux is disabled or not supported";
+            self.add(pointer, text);
+        }
     }
 
     fn namespaces(&mut self, inputs: &Inputs<'_>) {
@@ -58,8 +70,6 @@ impl Found {
     fn linux(&mut self, linux: &Linux) {
         let asked = [
             (!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are"),
-            (linux.seccomp.is_some(), "/linux/seccomp", "system call filters are"),
-            (!linux.mount_label.is_empty(), "/linux/mountLabel", "SELinux labels are"),
             (linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is"),
             (linux.memory_policy.is_some(), "/linux/memoryPolicy", "memory policies are"),
         ];

@@ -8,6 +8,8 @@
 
 use corten_plan::op::mount_flags;
 
+use crate::seccomp;
+
 /// A set of flags: names and bits.
 pub(super) type Words = &'static [(&'static str, u64)];
 
@@ -108,6 +110,17 @@ pub(super) const RLIMITS: [&str; 16] = [
     "RLIMIT_NICE",
     "RLIMIT_RTPRIO",
     "RLIMIT_RTTIME",
+];
+
+/// Flags of `seccomp(2)`.
+pub(super) const SECCOMP: Words = &[
+    ("SECCOMP_FILTER_FLAG_LOG", seccomp::SECCOMP_FILTER_FLAG_LOG as u64),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", seccomp::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u64),
+    ("SECCOMP_FILTER_FLAG_NEW_LISTENER", seccomp::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64),
+    (
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+        seccomp::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u64,
+    ),
 ];
 
 /// `A|B|0x…`: the names of the bits of `value`, and what has no name as a number; `0` when there is none.

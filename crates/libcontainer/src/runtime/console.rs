@@ -20,23 +20,26 @@ const SUN_PATH: usize = 108;
 /// Connects to the listening `AF_UNIX` stream socket at `path`. Longer paths than an address can hold are reached
 /// through a directory fd, without a change of this process's working directory.
 pub(crate) fn connect(flag: &'static str, path: &Path) -> Result<OwnedFd, Error> {
-    let problem = |error: io::Error| Error::Argument {
+    connect_to(path).map_err(|error| Error::Argument {
         flag,
         problem: format!("connect to {}: {error}", path.display()),
-    };
+    })
+}
+
+/// As [`connect`], for a path that no flag has given.
+pub(crate) fn connect_to(path: &Path) -> io::Result<OwnedFd> {
     if path.as_os_str().len() < SUN_PATH {
-        return UnixStream::connect(path).map(Into::into).map_err(problem);
+        return UnixStream::connect(path).map(Into::into);
     }
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(problem(io::ErrorKind::InvalidInput.into()));
+        return Err(io::ErrorKind::InvalidInput.into());
     };
     let flags =
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let directory = rustix::fs::open(directory, flags, rustix::fs::Mode::empty())
-        .map_err(|errno| problem(errno.into()))?;
+    let directory = rustix::fs::open(directory, flags, rustix::fs::Mode::empty())?;
     let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
     let through_fd = Path::new("/proc/thread-self/fd").join(number.to_string()).join(name);
-    UnixStream::connect(through_fd).map(Into::into).map_err(problem)
+    UnixStream::connect(through_fd).map(Into::into)
 }
 
 /// Two connected stream sockets.
@@ -48,16 +51,16 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
         })
 }
 
-/// Sends `fd` over `socket` in one message with this payload.
+/// Sends `fd` over `socket` in one message with this payload: how much of that has gone.
 pub(crate) fn send_fd(
     socket: BorrowedFd<'_>,
     payload: &[u8],
     fd: BorrowedFd<'_>,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     let fds = [fd.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    rustix::net::sendmsg(socket, &[IoSlice::new(payload)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+    let payload = [IoSlice::new(payload)];
+    Ok(rustix::net::sendmsg(socket, &payload, &mut ancillary, SendFlags::NOSIGNAL)?)
 }

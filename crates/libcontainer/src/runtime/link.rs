@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use corten_plan::frame::FRAME_LENGTH;
 use corten_plan::{Frame, Point};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -31,6 +32,8 @@ pub(crate) enum Message {
     Failed(Box<[u8; FRAME_LENGTH]>),
     /// Something of less weight failed: a [`Frame::Warned`].
     Warned(Box<[u8; FRAME_LENGTH]>),
+    /// It is about to load a filter whose listener will have this number among its descriptors.
+    Listener(i32),
     /// The end: it has executed the user's program, or has died.
     Closed,
 }
@@ -128,8 +131,17 @@ impl Link {
             (Frame::Forked, Some(pidfd)) => Ok(Message::Forked(pidfd)),
             (Frame::Failed(_), _) => Ok(Message::Failed(bytes)),
             (Frame::Warned(_), _) => Ok(Message::Warned(bytes)),
+            (Frame::Listener { number }, _) => Ok(Message::Listener(number)),
             (Frame::Forked | Frame::Go { .. }, _) => Err(garbled()),
         }
+    }
+
+    /// Whether a message, or the end, is there to be received, or comes within `patience`.
+    pub fn has_message(&self, patience: Duration) -> bool {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+        let mut files = [PollFd::new(&self.socket, PollFlags::IN)];
+        // Interrupted: the caller asks again.
+        poll(&mut files, Some(&timeout)).is_ok_and(|ready| ready > 0)
     }
 
     fn timeout(&self, what: &str) -> Error {

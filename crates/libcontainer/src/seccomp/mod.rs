@@ -25,10 +25,10 @@ use crate::spec::{LinuxSeccomp, SeccompAction, SeccompArch, SeccompFlag, SpecErr
 /// `BPF_MAXINSNS`: the kernel takes no longer program.
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-const SECCOMP_FILTER_FLAG_LOG: u32 = 1 << 1;
-const SECCOMP_FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
-const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
-const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+pub(crate) const SECCOMP_FILTER_FLAG_LOG: u32 = 1 << 1;
+pub(crate) const SECCOMP_FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
+pub(crate) const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
+pub(crate) const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 /// A profile, ready for `seccomp(2)`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,13 @@ mod mounts;
 mod order;
 mod process;
 mod pure;
+mod seccomp;
 
 use serde_json::{Value, json};
 
 use super::{InitPlan, Plan, Request, plan};
 use crate::error::Error;
-use crate::host::{CgroupFacts, CgroupLayout, Facts};
+use crate::host::{CgroupFacts, CgroupLayout, Facts, Modules};
 use crate::spec::Bundle;
 
 pub(super) fn facts() -> Facts {
@@ -25,6 +26,7 @@ pub(super) fn facts() -> Facts {
             own: "/user.slice/session.scope".into(),
             bound_to_v1: Vec::new(),
         },
+        modules: Modules { apparmor: true, selinux: true },
     }
 }
 

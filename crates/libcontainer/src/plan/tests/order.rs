@@ -4,6 +4,7 @@ use corten_plan::wire::{FLAG_EXPECT_PID1, PlanReader};
 use serde_json::{Value, json};
 
 use super::{bundle, facts, names, planned, refused, request};
+use crate::host::{Facts, Modules};
 use crate::plan::words::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME};
 use crate::plan::{Plan, Request, plan};
 
@@ -285,10 +286,6 @@ fn unsupported_each_is_named() {
         ("/process/apparmorProfile", json!({ "process": { "apparmorProfile": "p" } })),
         ("/process/selinuxLabel", json!({ "process": { "selinuxLabel": "l" } })),
         ("/linux/mountLabel", json!({ "linux": { "mountLabel": "l" } })),
-        (
-            "/linux/seccomp",
-            json!({ "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } } }),
-        ),
         ("/linux/intelRdt", json!({ "linux": { "intelRdt": {} } })),
         ("/linux/memoryPolicy", json!({ "linux": { "memoryPolicy": { "mode": "MPOL_LOCAL" } } })),
         ("/linux/netDevices", json!({ "linux": { "netDevices": { "eth0": {} } } })),
@@ -301,7 +298,8 @@ fn unsupported_each_is_named() {
             json!({ "mounts": [{ "destination": "/a", "source": "/b", "options": ["bind", "idmap"] }] }),
         ),
     ] {
-        let plan = planned(changes);
+        let facts = Facts { modules: Modules::default(), ..facts() };
+        let plan = plan(&bundle(changes), &facts, &request()).unwrap();
         let pointers: Vec<_> =
             plan.unsupported.iter().map(|remark| remark.pointer.as_str()).collect();
         assert_eq!(pointers, [pointer]);
