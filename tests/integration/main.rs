@@ -2,7 +2,8 @@
 //!
 //! `cargo test --test integration [FILTER]` runs them on `corten`; `RUNTIME=/usr/bin/crun` (or runc, or any build)
 //! runs them on another runtime. `CORTEN_HYBRID=1` leaves /sys/fs/cgroup as the host has it; `CORTEN_VM=1` says that
-//! this is the project's VM, where a skipped test is a failure and time is slow. `CORTEN_WRAPPER="PROGRAM ARGUMENT..."` runs
+//! this is the project's VM, where a skipped test is a failure and time is slow. `CORTEN_CGROUP_DRIVER=systemd` gives every `create` and `run` the
+//! flag `--systemd-cgroup`. `CORTEN_WRAPPER="PROGRAM ARGUMENT..."` runs
 //! every call of the runtime by that program.
 //!
 //! A new file: one `mod` line and one line in `tests()` below; see `lifecycle.rs` for how it looks.

@@ -159,11 +159,18 @@ impl Runtime {
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Invocation<'_> {
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        let mut global = vec!["--root".into(), self.root().into()];
+        let makes_one = arguments.first().is_some_and(|verb| verb == "create" || verb == "run");
+        if makes_one && std::env::var_os("CORTEN_CGROUP_DRIVER").is_some_and(|is| is == "systemd") {
+            global.push("--systemd-cgroup".into());
+        }
         Invocation {
             runtime: self,
             wrapper: wrapper_of_the_run(),
-            global: vec!["--root".into(), self.root().into()],
-            arguments: arguments.into_iter().map(|a| a.as_ref().to_owned()).collect(),
+            global,
+            arguments,
             environment: Vec::new(),
             current_directory: None,
             stdin: Stdio::null(),

@@ -18,6 +18,7 @@ use crate::bundle::{Bundle, add};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, NotOn, Root, Systemd};
 use crate::inside::nothing_left;
+use crate::resources;
 use crate::runtime::{Invocation, Outcome, Runtime};
 
 const OURS: &str = "a name or a text of ours";
@@ -37,6 +38,10 @@ table! {
     unit_that_systemd_stopped_can_be_deleted: [Root, Systemd],
     create_that_fails_leaves_no_unit: [Root, Systemd],
     create_killed_at_random_moments_leaves_no_unit: [Root, Systemd, Corten("the others lose what a killed create has made")],
+    limits_are_properties: [Root, Systemd, NotOn("runc", "1.1 has old weights"), NotOn("crun", "1.21 has old weights")],
+    limits_stay_after_daemon_reload: [Root, Systemd],
+    update_tells_systemd: [Root, Systemd],
+    update_that_is_refused_leaves_the_properties: [Root, Systemd, Corten("theirs is no transaction")],
     devices_are_denied_after_daemon_reload: [Root, Systemd],
     device_program_stays_after_set_property: [Root, Systemd],
     fifty_parallel_creates_succeed: [Root, Systemd],
@@ -305,6 +310,113 @@ fn create_killed_at_random_moments_leaves_no_unit(runtime: &Runtime) -> TestResu
         no_unit_left(runtime)?;
     }
     Ok(())
+}
+
+fn limits() -> Value {
+    json!({
+        "memory": { "limit": 67_108_864, "reservation": 33_554_432, "swap": 134_217_728 },
+        "cpu": { "shares": 512, "quota": 33_300, "period": 100_000, "cpus": "0", "mems": "0" },
+        "pids": { "limit": 20 },
+        "unified": { "memory.high": "60000000", "memory.oom.group": "1" }
+    })
+}
+
+fn properties_are(unit: &str, expected: &[(&str, &str)]) -> TestResult {
+    for (property, expected) in expected {
+        let found = show(unit, property)?;
+        ensure!(found == *expected, "{property} is {found:?}, not {expected:?}");
+    }
+    Ok(())
+}
+
+fn files_are(runtime: &Runtime, id: &str, expected: &[(&str, &str)]) -> TestResult {
+    for (file, expected) in expected {
+        let found = resources::file(runtime, id, file)?;
+        ensure!(found == *expected, "{file} is {found:?}, not {expected:?}");
+    }
+    Ok(())
+}
+
+fn limits_are_properties(runtime: &Runtime) -> TestResult {
+    let (id, unit) = created(runtime, FOREVER, |config| resources::put(config, &limits()))?;
+    let properties = [
+        ("MemoryMax", "67108864"),
+        ("MemoryLow", "33554432"),
+        ("MemorySwapMax", "67108864"),
+        ("MemoryHigh", "60000000"),
+        ("CPUWeight", "59"),
+        // Rounded up to a hundredth of a CPU.
+        ("CPUQuotaPerSecUSec", "340ms"),
+        ("CPUQuotaPeriodUSec", "100ms"),
+        ("TasksMax", "20"),
+        ("AllowedCPUs", "0"),
+        ("AllowedMemoryNodes", "0"),
+        ("OOMPolicy", "kill"),
+    ];
+    properties_are(&unit, &properties)?;
+    let files = [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("memory.swap.max", "67108864"),
+        // Whole pages.
+        ("memory.high", "59998208"),
+        ("memory.oom.group", "1"),
+        ("cpu.weight", "59"),
+        ("cpu.max", "33300 100000"),
+        ("pids.max", "20"),
+        ("cpuset.cpus", "0"),
+        ("cpuset.mems", "0"),
+    ];
+    files_are(runtime, &id, &files)
+}
+
+fn limits_stay_after_daemon_reload(runtime: &Runtime) -> TestResult {
+    let (id, _) = created(runtime, FOREVER, |config| {
+        resources::put(config, &limits());
+        let huge = json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] });
+        resources::put(config, &huge);
+    })?;
+    systemctl(&["daemon-reload"])?;
+    let files = [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("memory.swap.max", "67108864"),
+        ("memory.high", "59998208"),
+        ("cpu.weight", "59"),
+        ("pids.max", "20"),
+        ("cpuset.cpus", "0"),
+        ("hugetlb.2MB.max", "4194304"),
+    ];
+    files_are(runtime, &id, &files)
+}
+
+fn update_tells_systemd(runtime: &Runtime) -> TestResult {
+    let (id, unit) = created(runtime, FOREVER, |config| resources::put(config, &limits()))?;
+    runtime.start(&id)?.ok()?;
+    let update =
+        ["update", "--memory", "50331648", "--pids-limit", "30", "--cpu-quota", "44400", &id];
+    runtime.command(update).output()?.ok()?;
+    let properties = [
+        ("MemoryMax", "50331648"),
+        ("TasksMax", "30"),
+        ("CPUQuotaPerSecUSec", "450ms"),
+        ("MemoryLow", "33554432"),
+    ];
+    properties_are(&unit, &properties)?;
+    systemctl(&["daemon-reload"])?;
+    files_are(
+        runtime,
+        &id,
+        &[("memory.max", "50331648"), ("pids.max", "30"), ("memory.low", "33554432")],
+    )
+}
+
+fn update_that_is_refused_leaves_the_properties(runtime: &Runtime) -> TestResult {
+    let (id, unit) = created(runtime, FOREVER, |config| resources::put(config, &limits()))?;
+    let refused = ["update", "--pids-limit", "30", "--cpuset-cpus", "4000", &id];
+    runtime.command(refused).output()?.fails()?;
+    properties_are(&unit, &[("TasksMax", "20"), ("AllowedCPUs", "0")])?;
+    files_are(runtime, &id, &[("pids.max", "20"), ("cpuset.cpus", "0")])
 }
 
 /// Opens a device that the rules deny, and one that they allow, when `/go` is there.

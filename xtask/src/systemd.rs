@@ -13,6 +13,36 @@ use crate::machine::{self, Profile, stdout_of};
 use crate::test::test_program;
 use crate::vm;
 
+/// Tests of limits and device rules that say nothing of the cgroup's path: run with the flag `--systemd-cgroup`, too.
+const WITH_BOTH: &[&str] = &[
+    "resources::memory_is_read_back",
+    "resources::cpu_is_read_back",
+    "resources::cpuset_is_read_back",
+    "resources::pids_is_read_back",
+    "resources::block_io_is_read_back",
+    "resources::hugepages_are_read_back",
+    "resources::unified_is_read_back",
+    "resources::all_at_once_are_read_back",
+    "resources::v1_properties_are_ignored",
+    "resources::memory_limit_kills_who_exceeds_it",
+    "resources::pids_limit_makes_fork_fail",
+    "resources::cpu_quota_throttles",
+    "resources::file_that_is_not_there_is_refused_by_name",
+    "resources::device_that_is_not_there_is_refused_by_name",
+    "resources::writable_cgroup_is_delegated",
+    "devices::rules_deny_what_they_do_not_allow",
+    "devices::rules_allow_by_number_and_access",
+    "devices::rules_of_which_the_last_counts",
+    "devices::rules_with_wildcards_hold",
+    "devices::rules_let_default_devices_be",
+];
+
+/// Of all containers no unit and no device program is left.
+const LEFT: &str = "units=$(systemctl list-units --all --plain --no-legend 'corten-ct*' 'test-ct*' 'pre-ct*'); \
+    programs=$(bpftool prog list | grep corten); \
+    if [ -n \"$units$programs\" ]; then echo \"LEFT: $units $programs\"; failed=1; \
+    else echo 'no unit and no device program is left'; fi";
+
 /// Runs those whose name contains `filter`. A whole run, of all of them on our own runtime, is written
 /// down.
 pub fn run(filter: Option<&str>) -> Result<()> {
@@ -24,11 +54,19 @@ pub fn run(filter: Option<&str>) -> Result<()> {
     extra.extend(vm::tree(&machine::workspace()?.join("tests"))?);
     let runtime = env::var("RUNTIME").ok();
     let on = runtime.iter().map(|runtime| format!("RUNTIME={} ", machine::quoted(runtime)));
+    let program = format!("{}{}", on.collect::<String>(), program.display());
+    let tests = match filter {
+        Some(filter) => {
+            format!("{program} --test-threads 2 {} || failed=1", machine::quoted(filter))
+        }
+        None => format!(
+            "{program} --test-threads 2 systemd:: || failed=1; CORTEN_CGROUP_DRIVER=systemd CORTEN_ONLY={} {program} \
+             --test-threads 2 || failed=1",
+            WITH_BOTH.join(",")
+        ),
+    };
     let command = format!(
-        "uname -r; systemctl --version | head -n 1; {}exec {} --test-threads 2 {}",
-        on.collect::<String>(),
-        program.display(),
-        machine::quoted(filter.unwrap_or("systemd::"))
+        "uname -r; systemctl --version | head -n 1; failed=0; {tests}; {LEFT}; exit $failed"
     );
     let vm = vm::Arguments {
         minimal: false,

@@ -75,7 +75,10 @@ const FILES: &[(&str, &str)] = &[
         "etc/systemd/journald.conf.d/vm.conf",
         "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n",
     ),
-    ("etc/systemd/system.conf.d/vm.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n"),
+    (
+        "etc/systemd/system.conf.d/vm.conf",
+        "[Manager]\nDefaultTimeoutStopSec=5s\nDefaultTasksMax=infinity\n",
+    ),
     (
         "etc/systemd/system/user@.service.d/vm.conf",
         "[Service]\nDelegate=cpu cpuset io memory pids\n",
