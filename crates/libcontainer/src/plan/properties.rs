@@ -7,8 +7,6 @@
 //!
 //! Runs in: any process.
 
-use std::collections::BTreeMap;
-
 use super::gvariant::{Type, Value};
 use super::unit::Property;
 
@@ -24,18 +22,19 @@ const MOST_BITS: usize = 1 << 16;
 /// The properties that say what the writes, (file, text) in order, say. A text that is not understood is no property: the
 /// kernel's own answer to it is a better error.
 pub(crate) fn of_writes<'a>(writes: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Property> {
-    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut last: Vec<(&str, &str)> = Vec::new();
     let mut io = Io::default();
     for (file, text) in writes {
         match file {
             "io.weight" | "io.bfq.weight" => io.weight(file, text),
             "io.max" => io.max(text),
             _ => {
-                last.insert(file, text.trim());
+                last.retain(|(before, _)| *before != file);
+                last.push((file, text.trim()));
             }
         }
     }
-    let is_idle = last.get("cpu.idle") == Some(&"1");
+    let is_idle = last.contains(&("cpu.idle", "1"));
     let mut properties = Vec::new();
     for (file, text) in last {
         match file {
@@ -45,7 +44,8 @@ pub(crate) fn of_writes<'a>(writes: impl Iterator<Item = (&'a str, &'a str)>) ->
             _ => properties.extend(single(file, text)),
         }
     }
-    properties.extend(io.properties());
+    properties.extend(io.weight.map(|weight| limit_of_io("IOWeight", Value::Uint64(weight))));
+    properties.extend(io.lists);
     properties
 }
 
@@ -129,17 +129,16 @@ fn bits(list: &str) -> Option<Value> {
 
 /// What is by device: each write adds to what was written before.
 #[derive(Default)]
-struct Io<'a> {
+struct Io {
     weight: Option<u64>,
-    weights: BTreeMap<&'a str, u64>,
-    /// By property and device.
-    limits: BTreeMap<(&'static str, &'a str), u64>,
+    /// Arrays of pairs, device and number; of two about one device systemd takes the last.
+    lists: Vec<Property>,
 }
 
-impl<'a> Io<'a> {
+impl Io {
     /// `default N`, `N`, or `MAJOR:MINOR N`. systemd's scale is that of io.weight (1 to 10000); what it makes of it for
     /// io.bfq.weight (1 to 1000) is undone here.
-    fn weight(&mut self, file: &str, text: &'a str) {
+    fn weight(&mut self, file: &str, text: &str) {
         let (device, number) = text.trim().split_once(' ').unwrap_or(("default", text.trim()));
         let Ok(number) = number.trim().parse::<u64>() else { return };
         let weight = match file {
@@ -149,12 +148,12 @@ impl<'a> Io<'a> {
         if device == "default" {
             self.weight = Some(weight);
         } else {
-            self.weights.insert(device, weight);
+            self.add("IODeviceWeight", device, weight);
         }
     }
 
     /// `MAJOR:MINOR rbps=N wiops=max …`
-    fn max(&mut self, text: &'a str) {
+    fn max(&mut self, text: &str) {
         let Some((device, limits)) = text.trim().split_once(' ') else { return };
         for (key, value) in limits.split_whitespace().filter_map(|limit| limit.split_once('=')) {
             let name = match key {
@@ -165,28 +164,27 @@ impl<'a> Io<'a> {
                 _ => continue,
             };
             if let Some(value) = limit(value) {
-                self.limits.insert((name, device), value);
+                self.add(name, device, value);
             }
         }
     }
 
-    /// Optional: a device that systemd finds no node of in /dev/block is one that it cannot speak of.
-    fn properties(self) -> Vec<Property> {
-        let mut by_name: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
-        let devices = self.weights.into_iter().map(|(device, n)| (("IODeviceWeight", device), n));
-        for ((name, device), number) in devices.chain(self.limits) {
-            let path = Value::String(format!("/dev/block/{device}"));
-            let pair = Value::Struct(vec![path, Value::Uint64(number)]);
-            by_name.entry(name).or_default().push(pair);
+    fn add(&mut self, name: &'static str, device: &str, number: u64) {
+        let path = Value::String(format!("/dev/block/{device}"));
+        let pair = Value::Struct(vec![path, Value::Uint64(number)]);
+        for property in &mut self.lists {
+            if let (true, Value::Array(_, pairs)) = (property.name == name, &mut property.value) {
+                pairs.push(pair);
+                return;
+            }
         }
-        let pair = Type::Struct(vec![Type::Basic(b's'), Type::Basic(b't')]);
-        let lists = by_name
-            .into_iter()
-            .map(|(name, pairs)| optional(property(name, Value::Array(pair.clone(), pairs))));
-        let weight =
-            self.weight.map(|weight| optional(property("IOWeight", Value::Uint64(weight))));
-        weight.into_iter().chain(lists).collect()
+        self.lists.push(limit_of_io(name, Value::Array(pair.of_type(), vec![pair])));
     }
+}
+
+/// Optional: a device that systemd finds no node of in /dev/block is one that it cannot speak of.
+fn limit_of_io(name: &'static str, value: Value) -> Property {
+    optional(property(name, value))
 }
 
 fn property(name: &'static str, value: Value) -> Property {
@@ -297,7 +295,10 @@ mod tests {
         assert_eq!(shown(&[("pids.max", "1"), ("pids.max", "2")]), ["TasksMax=2"]);
         let devices =
             [("io.max", "8:0 rbps=1"), ("io.max", "8:16 rbps=2"), ("io.max", "8:0 rbps=3")];
-        assert_eq!(shown(&devices), ["IOReadBandwidthMax?=/dev/block/8:0=3 /dev/block/8:16=2"]);
+        assert_eq!(
+            shown(&devices),
+            ["IOReadBandwidthMax?=/dev/block/8:0=1 /dev/block/8:16=2 /dev/block/8:0=3"]
+        );
     }
 
     #[test]

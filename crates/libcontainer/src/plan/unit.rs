@@ -178,38 +178,39 @@ fn annotation(name: &str, text: &str) -> Result<Property, String> {
     if REFUSED.contains(&name) {
         return Err("a container cannot set this property of its unit".into());
     }
-    let value = gvariant::parse(text)?;
     let stem = name
         .strip_suffix("Sec")
         .filter(|stem| stem.bytes().next_back().is_some_and(|byte| byte.is_ascii_lowercase()));
     let (name, value) = match stem {
-        Some(stem) => (format!("{stem}USec"), microseconds(&value)?),
-        None => (name.to_owned(), value),
+        Some(stem) => (format!("{stem}USec"), microseconds(text)?),
+        None => (name.to_owned(), gvariant::parse(text)?),
     };
     Ok(Property { name: name.into(), value, optional: false })
 }
 
-fn microseconds(value: &Value) -> Result<Value, String> {
+/// Of whole seconds of any type, or of a decimal number of them.
+fn microseconds(text: &str) -> Result<Value, String> {
     const MILLION: u64 = 1_000_000;
-    let whole = match value {
-        Value::Byte(n) => Some(u64::from(*n)),
-        Value::Int16(n) => u64::try_from(*n).ok(),
-        Value::Uint16(n) => Some(u64::from(*n)),
-        Value::Int32(n) => u64::try_from(*n).ok(),
-        Value::Uint32(n) => Some(u64::from(*n)),
-        Value::Int64(n) => u64::try_from(*n).ok(),
-        Value::Uint64(n) => Some(*n),
-        Value::Double(bits) => return seconds(f64::from_bits(*bits)),
-        _ => return Err("is not a number of seconds".into()),
+    const DIGITS: usize = 6;
+    let (text, fraction) = match text.split_once('.') {
+        Some((whole, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (whole, format!("{digits:0<DIGITS$.DIGITS$}"))
+        }
+        _ => (text, String::new()),
     };
-    let whole = whole.and_then(|seconds| seconds.checked_mul(MILLION));
-    whole.map(Value::Uint64).ok_or_else(|| "is not a number of seconds".into())
-}
-
-fn seconds(value: f64) -> Result<Value, String> {
-    let duration = core::time::Duration::try_from_secs_f64(value);
-    let micros = duration.ok().and_then(|duration| u64::try_from(duration.as_micros()).ok());
-    micros.map(Value::Uint64).ok_or_else(|| "is not a number of seconds".into())
+    let whole = match gvariant::parse(text)? {
+        Value::Byte(n) => Some(u64::from(n)),
+        Value::Int16(n) => u64::try_from(n).ok(),
+        Value::Uint16(n) => Some(u64::from(n)),
+        Value::Int32(n) => u64::try_from(n).ok(),
+        Value::Uint32(n) => Some(u64::from(n)),
+        Value::Int64(n) => u64::try_from(n).ok(),
+        Value::Uint64(n) => Some(n),
+        _ => None,
+    };
+    let fraction = if fraction.is_empty() { Some(0) } else { fraction.parse::<u64>().ok() };
+    let sum = whole.and_then(|seconds| seconds.checked_mul(MILLION)?.checked_add(fraction?));
+    sum.map(Value::Uint64).ok_or_else(|| "is not a number of seconds".into())
 }
 
 impl From<bool> for Value {
@@ -306,6 +307,7 @@ mod tests {
             ("TimeoutStopSec", "10", "TimeoutStopUSec", Value::Uint64(10_000_000)),
             ("TimeoutStopSec", "uint32 1", "TimeoutStopUSec", Value::Uint64(1_000_000)),
             ("RuntimeMaxSec", "1.5", "RuntimeMaxUSec", Value::Uint64(1_500_000)),
+            ("RuntimeMaxSec", "0.0000019", "RuntimeMaxUSec", Value::Uint64(1)),
             ("KillSignal", "15", "KillSignal", Value::Int32(15)),
             ("CollectMode", "'inactive'", "CollectMode", Value::String("inactive".into())),
             ("SomeUSec", "1", "SomeUSec", Value::Int32(1)),

@@ -200,7 +200,7 @@ impl Bus {
         interface: &str,
         member: &str,
         body: Body,
-        mut signal: impl FnMut(&Message),
+        signal: &mut dyn FnMut(&Message),
     ) -> Result<Message> {
         self.serial += 1;
         let serial = self.serial;

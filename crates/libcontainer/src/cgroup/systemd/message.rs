@@ -55,7 +55,7 @@ impl Call<'_> {
         message.bytes.extend([ENDIAN, METHOD_CALL, 0, VERSION]);
         message.u32(length(&self.body.bytes));
         message.u32(serial);
-        message.array(8, |fields| {
+        message.array(8, &mut |fields| {
             fields.field(1, b'o', self.path);
             fields.field(2, b's', self.interface);
             fields.field(3, b's', self.member);
@@ -95,9 +95,9 @@ impl Body {
     }
 
     /// An argument that is an array of properties, `a(sv)`.
-    pub fn with_properties<'a>(mut self, all: impl Iterator<Item = &'a Property>) -> Self {
+    pub fn with_properties(mut self, all: &[&Property]) -> Self {
         self.signature.push_str("a(sv)");
-        self.array(8, |array| {
+        self.array(8, &mut |array| {
             for Property { name, value, .. } in all {
                 array.align(8);
                 array.string(name);
@@ -113,7 +113,7 @@ impl Body {
     /// An argument that is an empty array of auxiliary units, `a(sa(sv))`.
     pub fn with_no_units(mut self) -> Self {
         self.signature.push_str("a(sa(sv))");
-        self.array(8, |_| {});
+        self.array(8, &mut |_| {});
         self
     }
 
@@ -133,10 +133,10 @@ impl Body {
             Value::Int32(value) => self.bytes.extend(value.to_ne_bytes()),
             Value::Uint32(value) => self.u32(*value),
             Value::Int64(value) => self.bytes.extend(value.to_ne_bytes()),
-            Value::Uint64(value) | Value::Double(value) => self.bytes.extend(value.to_ne_bytes()),
+            Value::Uint64(value) => self.bytes.extend(value.to_ne_bytes()),
             Value::String(text) | Value::ObjectPath(text) => self.string(text),
             Value::Signature(text) => self.signature(text),
-            Value::Array(element, values) => self.array(element.alignment(), |array| {
+            Value::Array(element, values) => self.array(element.alignment(), &mut |array| {
                 values.iter().for_each(|value| array.value(value));
             }),
             Value::Struct(members) => members.iter().for_each(|member| self.value(member)),
@@ -144,7 +144,7 @@ impl Body {
     }
 
     /// The length counts neither itself nor what aligns the first element.
-    fn array(&mut self, alignment: usize, elements: impl FnOnce(&mut Self)) {
+    fn array(&mut self, alignment: usize, elements: &mut dyn FnMut(&mut Self)) {
         self.u32(0);
         let at = self.bytes.len();
         self.align(alignment);
@@ -338,7 +338,7 @@ mod tests {
             Property { name: "Ab".into(), value: Value::Uint64(1), optional: false },
             Property { name: "C".into(), value: Value::Bool(true), optional: false },
         ];
-        let body = Body::default().with_string("u").with_properties(properties.iter());
+        let body = Body::default().with_string("u").with_properties(&properties.each_ref());
         assert_eq!(body.signature, "sa(sv)");
         let mut expected = vec![1, 0, 0, 0, b'u', 0, 0, 0];
         expected.extend([36, 0, 0, 0, 0, 0, 0, 0]);

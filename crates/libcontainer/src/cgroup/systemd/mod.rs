@@ -59,7 +59,7 @@ impl Systemd {
     pub fn control_group(&mut self) -> Result<String, Error> {
         self.bus.begin(self.deadline);
         let body = Body::default().with_string(MANAGER).with_string("ControlGroup");
-        let asked = self.bus.call("org.freedesktop.DBus.Properties", "Get", body, |_| {});
+        let asked = self.bus.call("org.freedesktop.DBus.Properties", "Get", body, &mut |_| {});
         let path = asked.and_then(|message| {
             let mut arguments = message.arguments();
             let path = match arguments.signature() {
@@ -102,12 +102,13 @@ impl Systemd {
         with_optional: bool,
     ) -> Result<(), BusError> {
         let pids = pids(pid);
-        let asked = unit.properties.iter().filter(|property| with_optional || !property.optional);
+        let mut asked = asked(&unit.properties, with_optional);
+        asked.push(&pids);
         // `fail`: never cancel what somebody else has asked for.
         let body = Body::default()
             .with_string(&unit.name)
             .with_string("fail")
-            .with_properties(asked.chain([&pids]))
+            .with_properties(&asked)
             .with_no_units();
         self.job("StartTransientUnit", body, &unit.name)
     }
@@ -132,9 +133,9 @@ impl Systemd {
         self.bus.begin(self.deadline);
         let mut with_optional = true;
         let set = loop {
-            let asked = properties.iter().filter(|property| with_optional || !property.optional);
-            let body = Body::default().with_string(name).with(&true.into()).with_properties(asked);
-            match self.bus.call(MANAGER, "SetUnitProperties", body, |_| {}) {
+            let asked = asked(properties, with_optional);
+            let body = Body::default().with_string(name).with(&true.into()).with_properties(&asked);
+            match self.bus.call(MANAGER, "SetUnitProperties", body, &mut |_| {}) {
                 Err(BusError::Refused { name, .. })
                     if with_optional && NOT_KNOWN.contains(&name.as_str()) =>
                 {
@@ -157,7 +158,8 @@ impl Systemd {
     /// Calls what makes a job for the unit, and waits for the job's end.
     fn job(&mut self, member: &str, body: Body, unit: &str) -> Result<(), BusError> {
         let mut ended = Vec::new();
-        let reply = self.bus.call(MANAGER, member, body, |signal| ended.extend(job_end(signal)))?;
+        let reply =
+            self.bus.call(MANAGER, member, body, &mut |signal| ended.extend(job_end(signal)))?;
         let job = reply.arguments().string().ok_or_else(|| self.bus.garbled("a job"))?;
         let mut ended = ended.into_iter();
         loop {
@@ -177,7 +179,7 @@ impl Systemd {
     /// It does not matter when there is nothing to reset.
     fn reset_failed(&mut self, name: &str) {
         let body = Body::default().with_string(name);
-        if let Err(error) = self.bus.call(MANAGER, "ResetFailedUnit", body, |_| {}) {
+        if let Err(error) = self.bus.call(MANAGER, "ResetFailedUnit", body, &mut |_| {}) {
             log::debug!("reset unit {name}: {error}");
         }
     }
@@ -185,6 +187,10 @@ impl Systemd {
     fn failed(&self, action: &str, unit: &str) -> impl FnOnce(BusError) -> Error + use<> {
         failed(&format!("{action} unit {unit}"), self.deadline)
     }
+}
+
+fn asked(properties: &[Property], with_optional: bool) -> Vec<&Property> {
+    properties.iter().filter(|property| with_optional || !property.optional).collect()
 }
 
 /// Job, unit and result of a `JobRemoved`.
