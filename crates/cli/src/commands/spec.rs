@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use libcontainer::spec::{default_spec, rootless, to_pretty_json};
+use libcontainer::spec::template;
 
 use crate::args::Globals;
 
@@ -27,11 +27,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, _globals: &Globals) -> anyhow::Result<ExitCode> {
-    let mut spec = default_spec();
-    if args.rootless {
-        rootless(&mut spec);
-    }
-    write_new(&args.bundle.join(CONFIG), &to_pretty_json(&spec))?;
+    write_new(&args.bundle.join(CONFIG), template(args.rootless).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

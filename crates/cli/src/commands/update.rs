@@ -211,11 +211,11 @@ fn of_flags(args: &Args) -> anyhow::Result<LinuxResources> {
             resources[object][member] = value.clone();
             // The type of the property has the last word on its range.
             let alone = json!({ *object: { *member: value } });
-            serde_json::from_value::<LinuxResources>(alone)
+            parse_resources(alone.to_string().as_bytes())
                 .with_context(|| format!("invalid value for {name}"))?;
         }
     }
-    Ok(serde_json::from_value(resources)?)
+    Ok(parse_resources(resources.to_string().as_bytes())?)
 }
 
 impl Kind {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::SpecError;
 pub use self::parse::{parse, parse_process, parse_resources};
-pub use self::template::{default_spec, rootless, to_pretty_json};
+pub use self::template::{default_spec, rootless, template, to_pretty_json};
 pub use self::types::*;
 pub use self::validate::{sysctl_path, validate, validate_process, validate_resources};
 pub use self::words::{

@@ -144,6 +144,18 @@ fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// What `corten spec` writes, as text: [`default_spec`], or with `for_rootless` what [`rootless`] makes of it for the ids of
+/// this process. Kept as text, for then a program that only runs containers has no code to write a configuration.
+pub fn template(for_rootless: bool) -> String {
+    if !for_rootless {
+        return include_str!("template/default.json").to_owned();
+    }
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    include_str!("template/rootless.json")
+        .replace("\"UID\"", &uid.as_raw().to_string())
+        .replace("\"GID\"", &gid.as_raw().to_string())
+}
+
 /// config.json with one tab for each level and no newline at the end, as runc writes it.
 pub fn to_pretty_json(spec: &Spec) -> Vec<u8> {
     let mut text = Vec::new();
@@ -153,5 +165,18 @@ pub fn to_pretty_json(spec: &Spec) -> Vec<u8> {
     match spec.serialize(&mut to) {
         Ok(()) => text,
         Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template_is_the_text_of_the_structs() {
+        let mut spec = default_spec();
+        assert_eq!(template(false).as_bytes(), to_pretty_json(&spec));
+        rootless(&mut spec);
+        assert_eq!(template(true).as_bytes(), to_pretty_json(&spec));
     }
 }

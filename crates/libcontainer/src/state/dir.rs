@@ -238,8 +238,11 @@ impl StateDir {
             opened => opened.map_err(|errno| self.failed("open", name, errno))?,
         };
         let json = read_all(&file).map_err(|source| self.io("read", name, source))?;
+        let text =
+            std::str::from_utf8(&json).map_err(|error| self.io("decode", name, cut(error)))?;
+        // Not `from_slice`: config.json is read from a text too, and each way has code of its own for every type.
         let record: Record =
-            serde_json::from_slice(&json).map_err(|error| self.io("decode", name, error.into()))?;
+            serde_json::from_str(text).map_err(|error| self.io("decode", name, error.into()))?;
         if record.format > Record::current_format() {
             let problem = format!("written by a newer corten (format {})", record.format);
             return Err(self.io("decode", name, io::Error::other(problem)));
@@ -334,6 +337,13 @@ fn read_all(file: &OwnedFd) -> io::Result<Vec<u8>> {
 /// serde_json's end of input within a value.
 fn is_cut(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof
+}
+
+/// As serde_json has it: what ends within a character is cut.
+fn cut(error: std::str::Utf8Error) -> io::Error {
+    let is_cut = error.error_len().is_none();
+    let kind = if is_cut { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
+    io::Error::new(kind, error)
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
