@@ -170,10 +170,9 @@ impl Host {
                 &format!("/sys/fs/cgroup/cgroup.controllers has {:?}", self.controllers),
             ),
             Need::CapSysResource => met(has_capability(CAP_SYS_RESOURCE), "CapEff is without it"),
-            Need::AppArmor => met(
-                read("/sys/module/apparmor/parameters/enabled").trim() == "Y",
-                "/sys/module/apparmor/parameters/enabled is not Y",
-            ),
+            Need::AppArmor => {
+                met(has_apparmor(), "/sys/module/apparmor/parameters/enabled is not Y")
+            }
             Need::Terminal => met(Path::new("/dev/ptmx").exists(), "no /dev/ptmx"),
             Need::Namespace(name) => met(
                 Path::new("/proc/self/ns").join(name).exists(),
@@ -213,6 +212,11 @@ impl fmt::Display for Host {
 /// Whether this is the project's VM: slow, and all needs are met.
 pub fn is_vm() -> bool {
     std::env::var_os("CORTEN_VM").is_some_and(|value| value == "1")
+}
+
+pub fn has_apparmor() -> bool {
+    read("/sys/module/apparmor/parameters/enabled").trim() == "Y"
+        && Path::new("/sys/kernel/security/apparmor").exists()
 }
 
 pub fn has_capability(number: u32) -> bool {

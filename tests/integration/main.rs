@@ -39,6 +39,7 @@ mod hook_failures;
 mod hooks;
 mod invocations;
 mod lifecycle;
+mod lsm;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -53,6 +54,8 @@ mod rootfs;
 mod scheduling;
 mod schema;
 mod seccomp;
+mod seccomp_agent;
+mod seccomp_notify;
 mod sysctl;
 mod systemd;
 mod update;
@@ -75,6 +78,8 @@ fn tests() -> Vec<Test> {
         users::tests(),
         scheduling::tests(),
         seccomp::tests(),
+        seccomp_notify::tests(),
+        lsm::tests(),
         callers::tests(),
         configs::tests(),
         errors::tests(),

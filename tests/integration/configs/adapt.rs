@@ -72,10 +72,11 @@ pub fn unsupported(config: &Value) -> Vec<String> {
         pointers.iter().filter(|it| is_asked(it)).map(|it| (*it).to_owned()).collect()
     };
     [
-        plain(&["/process/apparmorProfile", "/process/selinuxLabel"]),
+        if host::has_apparmor() { Vec::new() } else { plain(&["/process/apparmorProfile"]) },
+        plain(&["/process/selinuxLabel", "/linux/mountLabel"]),
         elements("/mounts", |mount| !mount["uidMappings"].is_null(), "/uidMappings"),
         elements("/linux/namespaces", |namespace| namespace["type"] == "user", ""),
-        plain(&["/linux/netDevices", "/linux/mountLabel", "/linux/intelRdt"]),
+        plain(&["/linux/netDevices", "/linux/intelRdt"]),
         plain(&["/linux/memoryPolicy"]),
     ]
     .concat()
@@ -98,6 +99,8 @@ fn remove_unsupported(config: &mut Value) {
             *value = Value::Null;
         }
     }
+    // Where there is AppArmor: no engine has loaded its profile.
+    config["process"]["apparmorProfile"] = Value::Null;
     // Of namespaces only user ones, of which there is one at most.
     if let Some(namespaces) = config.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut)
     {
