@@ -16,7 +16,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use libcontainer::cgroup::Cgroup;
 use libcontainer::container::ExitStatus;
+use libcontainer::spec::{LinuxDeviceCgroup, LinuxResources};
 use libcontainer::{Container, CreateOptions, Signal, Status};
 use libtest_mimic::{Arguments, Trial};
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         trial("operations_leave_the_caller_as_it_was", caller_is_unchanged),
         trial("failed_create_leaves_no_fd_and_no_child", failed_create_leaves_nothing),
         trial("handle_of_a_deleted_container_does_not_reach_its_successor", successor_is_safe),
+        trial("update_replaces_device_rules_and_no_program_is_left", device_rules),
         trial("handle_from_before_the_state_sees_what_create_has_saved", handle_sees_later_state),
     ];
     // One after the other: what they look at is the process.
@@ -231,6 +234,61 @@ fn successor_is_safe(place: &Place) -> Outcome {
     assert_eq!(new.status()?, Status::Created);
     new.remove(true)?;
     Ok(())
+}
+
+/// One program whatever is done, and none after: those that are loaded are counted by the kernel's own ids.
+fn device_rules(place: &Place) -> Outcome {
+    let options = place.options("rules", &place.bundle("rules", &["sleep", "1000"])?);
+    let (container, init) = Container::create(&options)?;
+    container.start()?;
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", init.pid()))?;
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup v2")?;
+    let mount_point = libcontainer::host::Facts::read()?.cgroup.mount_point;
+    let cgroup = Cgroup::open(&mount_point, Path::new(path))?.ok_or("no cgroup")?;
+    let rule = |allow| LinuxDeviceCgroup { allow, access: "rwm".into(), ..Default::default() };
+    let update = |rules: Vec<LinuxDeviceCgroup>| {
+        container.update(&LinuxResources { devices: rules, ..Default::default() })
+    };
+    let mut ids = cgroup.device_programs()?;
+    for round in 0..20 {
+        // Some that deny something, and every third time none: all is allowed.
+        update(vec![rule(round % 3 == 2)])?;
+        let now = cgroup.device_programs()?;
+        assert_eq!(now.len(), usize::from(round % 3 != 2), "round {round}");
+        ids.extend(now);
+    }
+    // What fails changes nothing, and rules that are not given neither.
+    update(vec![LinuxDeviceCgroup { access: "x".into(), ..rule(false) }]).unwrap_err();
+    update(Vec::new())?;
+    assert_eq!(cgroup.device_programs()?, ids[ids.len() - 1..]);
+    assert!(is_loaded(ids[ids.len() - 1]));
+    Container::delete(&options.root, &options.id, true)?;
+    init.wait()?;
+    for _ in 0..1000 {
+        if !ids.iter().any(|id| is_loaded(*id)) {
+            return Ok(());
+        }
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Err("a device program is left".into())
+}
+
+/// Whether the kernel has a BPF program of this id: the next one after the id before is it (`BPF_PROG_GET_NEXT_ID`).
+#[expect(unsafe_code, reason = "a system call that only the test needs")]
+fn is_loaded(id: u32) -> bool {
+    const BPF_PROG_GET_NEXT_ID: i32 = 11;
+    let mut attr = [0u32; 64];
+    attr[0] = id - 1;
+    // SAFETY: the attribute is 256 bytes of ours, start_id in the first word and next_id in the second; no pointers.
+    let result = unsafe {
+        nix::libc::syscall(
+            nix::libc::SYS_bpf,
+            BPF_PROG_GET_NEXT_ID,
+            attr.as_mut_ptr(),
+            size_of_val(&attr),
+        )
+    };
+    result == 0 && attr[1] == id
 }
 
 fn handle_sees_later_state(place: &Place) -> Outcome {

@@ -23,6 +23,7 @@ use self::probe::Seen;
 use crate::bundle::Bundle;
 use crate::console::Created;
 use crate::harness::{Test, TestResult, ensure, ensure_eq};
+use crate::host;
 use crate::host::Need::{self, NotOn, PureCgroup2, Root, Terminal};
 use crate::inside::nothing_left;
 use crate::leaks;
@@ -179,6 +180,10 @@ fn as_it_is(runtime: &Runtime, bundle: &Bundle) -> TestResult {
 fn planned(runtime: &Runtime, bundle: &Bundle) -> Result<Outcome, Failed> {
     let plan = runtime.command(["plan", "--format", "json", "--bundle"]).arg(bundle.path());
     let plan = plan.arg(runtime.new_id());
+    if host::is_vm() {
+        // busybox's setpriv knows no bounding set.
+        return plan.output();
+    }
     plan.wrapped_by(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]).output()
 }
 

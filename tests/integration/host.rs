@@ -164,7 +164,10 @@ impl Host {
         match need {
             Need::Root => met(self.view != View::Host, "run as root"),
             Need::PureCgroup2 => met(is_cgroup2(CGROUP_ROOT), "/sys/fs/cgroup is not cgroup v2"),
-            Need::HybridCgroup => met(self.view == View::Hybrid, "run with CORTEN_HYBRID=1"),
+            Need::HybridCgroup => met(
+                self.view == View::Hybrid && !is_cgroup2(CGROUP_ROOT),
+                "on a hybrid host, run with CORTEN_HYBRID=1",
+            ),
             Need::Controller(name) => met(
                 self.controllers.iter().any(|c| c == name),
                 &format!("/sys/fs/cgroup/cgroup.controllers has {:?}", self.controllers),

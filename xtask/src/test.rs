@@ -59,10 +59,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         on_host(arguments, skips.path())
     });
     let skipped = fs::read_to_string(skips.path())?;
+    let hybrid = stage("limits on a hybrid host", hybrid);
     let budgets = stage("budgets, on the release build", budgets);
     let in_vm =
         stage("integration tests and attacks that need the VM", || in_vm(arguments, &skipped));
-    summary(&[on_host, budgets, in_vm], &skipped)
+    summary(&[on_host, hybrid, budgets, in_vm], &skipped)
 }
 
 fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
@@ -88,6 +89,15 @@ fn on_host(arguments: &Arguments, skips: &Path) -> Result<Verdict> {
     }
     command.args(arguments.filter.as_ref()).env("CORTEN_SKIPPED", skips);
     status(&mut command)
+}
+
+/// The tests see cgroup v2 alone, but for those that say that they need the host's own view.
+fn hybrid() -> Result<Verdict> {
+    if !Path::new("/sys/fs/cgroup/unified").is_dir() || !machine::is_root() {
+        return Ok(Verdict::Skipped("this host is not hybrid, or this is not root".to_owned()));
+    }
+    let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
+    status(command.arg("hybrid").env("CORTEN_HYBRID", "1"))
 }
 
 /// What a start may cost is promised of the release build.
