@@ -38,6 +38,8 @@ table! {
     file_that_is_not_there_is_refused_by_name: [Root, PureCgroup2, Controller("memory"), Corten(OURS)],
     device_that_is_not_there_is_refused_by_name: [Root, PureCgroup2, Controller("io"), Corten(OURS)],
     internal_processes_are_told: [Root, PureCgroup2, Controller("memory"), Corten(OURS)],
+    limits_of_threads_work_beside_processes: [Root, PureCgroup2, Controller("pids"), Corten(OURS)],
+    one_process_is_enough_with_a_joined_namespace: [Root, PureCgroup2, Controller("pids")],
     own_files_in_unified_are_refused: [Root, Corten("an init that is born frozen is waited for")],
     controller_that_nobody_has_is_refused: [Root, PureCgroup2, Corten(OURS)],
     limit_on_a_hybrid_host_is_refused_with_the_reason: [Root, HybridCgroup, Corten("v1 is not used")],
@@ -513,6 +515,45 @@ fn internal_processes_are_told(runtime: &Runtime) -> TestResult {
     refused.fails_with("/linux/resources/memory/limit")?.fails_with("no internal processes")?;
     runtime.run(&inner(json!({}))?)?.ok()?;
     runtime.delete_force(&id)?.ok()?;
+    Ok(())
+}
+
+/// Below processes the container's cgroup is in thread mode, in which controllers of threads work and others do not.
+fn limits_of_threads_work_beside_processes(runtime: &Runtime) -> TestResult {
+    let outer = runtime.new_id();
+    let bundle = runtime.bundle_with(&["sleep", "1000"], |config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{}", runtime.marker()));
+    })?;
+    runtime.create(&bundle, &outer)?.ok()?;
+    let inner = runtime.bundle_with(&["sleep", "1000"], |config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{}/inner", runtime.marker()));
+        put(config, &json!({ "pids": { "limit": 7 } }));
+    })?;
+    let id = runtime.new_id();
+    runtime.create(&inner, &id)?.ok()?;
+    runtime.start(&id)?.ok()?;
+    ensure_eq!(file(runtime, &id, "pids.max")?, "7");
+    ensure_eq!(file(runtime, &id, "cgroup.type")?, "threaded");
+    runtime.command(["kill", "--all", &id, "TERM"]).output()?.ok()?;
+    // pid 1 of a container takes no signal that it does not handle; `cgroup.kill` answers EOPNOTSUPP here.
+    runtime.command(["kill", "--all", &id, "KILL"]).output()?.ok()?;
+    runtime.wait_for_status(&id, "stopped")?;
+    runtime.delete(&id)?.ok()?;
+    // Of the processes beside it nobody was killed.
+    ensure_eq!(runtime.status(&outer)?, "created");
+    runtime.delete_force(&outer)?.ok()?;
+    Ok(())
+}
+
+fn one_process_is_enough_with_a_joined_namespace(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle_with(&["cat", "/sys/fs/cgroup/pids.max"], |config| {
+        put(config, &json!({ "pids": { "limit": 1 } }));
+        let namespaces = config["linux"]["namespaces"].as_array_mut().into_iter().flatten();
+        for namespace in namespaces.filter(|namespace| namespace["type"] == "network") {
+            namespace["path"] = json!("/proc/1/ns/net");
+        }
+    })?;
+    ensure_eq!(runtime.run(&bundle)?.ok()?.stdout, "1\n");
     Ok(())
 }
 

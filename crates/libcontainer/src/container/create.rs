@@ -113,6 +113,7 @@ fn create(
     .map_err(|error| error.of(&plan.spawn))?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
     log::debug!("init is process {}, in cgroup {}", spawned.init.pid, intent.cgroup.path.display());
+    cgroup.apply_late(&plan.cgroup)?;
     let launch = Launch::new(&plan, options, &spawned)?;
     if let Some(mut scope) = scope {
         launch.placed(|pid| {

@@ -85,6 +85,11 @@ impl<'a> Made<'a> {
         self.cgroup.get().map(Cgroup::fd)
     }
 
+    /// Writes the limits that had to wait until init has been made.
+    pub fn apply_late(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        self.cgroup.get().map_or(Ok(()), |cgroup| cgroup.apply(&plan.late))
+    }
+
     /// Removes what is left in the cgroup, and the cgroup.
     pub fn remove(&self) {
         let Some(cgroup) = self.cgroup.get() else { return };

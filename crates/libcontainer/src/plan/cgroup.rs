@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::mounts::PlannedMount;
+use super::resources::Setting;
 use super::steps::clean;
 use super::types::{CgroupPlan, Remark};
 use super::words::{CLONE_NEWCGROUP, CLONE_NEWUSER};
@@ -19,10 +20,11 @@ pub(super) fn plan(
     mounts: &[PlannedMount<'_>],
     warnings: &mut Vec<Remark>,
 ) -> Result<CgroupPlan, SpecError> {
-    let (rules, settings) = match &inputs.linux.resources {
+    let (rules, mut settings) = match &inputs.linux.resources {
         Some(asked) => (asked.devices.as_slice(), resources::settings(asked, warnings)?),
         None => (&[][..], Vec::new()),
     };
+    let late = put_off(inputs, &mut settings);
     let (unit, path) = match inputs.request.systemd {
         Some(manager) => {
             let (unit, path) = unit::plan(inputs, manager, &settings)?;
@@ -35,8 +37,22 @@ pub(super) fn plan(
         unit,
         devices: devices::program(rules)?,
         settings,
+        late,
         owner: owner(inputs, mounts),
     })
+}
+
+/// The first stage and init are two processes for a moment: where only one is allowed, that is written after it. (Into systemd's
+/// scope only init is put.)
+fn put_off(inputs: &Inputs<'_>, settings: &mut [Setting]) -> Vec<Setting> {
+    let mut late = Vec::new();
+    if inputs.namespaces.spawn().two_stages && inputs.request.systemd.is_none() {
+        for setting in settings.iter_mut().filter(|it| it.file == "pids.max" && it.text == "1") {
+            late.push(setting.clone());
+            setting.text = "2".into();
+        }
+    }
+    late
 }
 
 /// The user of the process may manage its part of the hierarchy where it has a cgroup namespace of its own and the

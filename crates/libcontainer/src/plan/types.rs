@@ -128,6 +128,8 @@ pub struct CgroupPlan {
     pub devices: Option<Vec<u64>>,
     /// Limits, in the order in which they are written.
     pub settings: Vec<Setting>,
+    /// Those that are written only when init has been made, in place of what [`Self::settings`] says.
+    pub late: Vec<Setting>,
     /// The uid, on the host, that the container's part of the hierarchy is delegated to.
     pub owner: Option<u32>,
 }
