@@ -18,7 +18,7 @@ use std::thread;
 
 use libcontainer::cgroup::Cgroup;
 use libcontainer::container::ExitStatus;
-use libcontainer::spec::{LinuxDeviceCgroup, LinuxResources};
+use libcontainer::spec::{LinuxDeviceCgroup, LinuxResources, Spec};
 use libcontainer::{Container, CreateOptions, Signal, Status};
 use libtest_mimic::{Arguments, Trial};
 
@@ -243,7 +243,7 @@ fn device_rules(place: &Place) -> Outcome {
     container.start()?;
     let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", init.pid()))?;
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup v2")?;
-    let mount_point = libcontainer::host::Facts::read()?.cgroup.mount_point;
+    let mount_point = libcontainer::host::Facts::read(&Spec::default())?.cgroup.mount_point;
     let cgroup = Cgroup::open(&mount_point, Path::new(path))?.ok_or("no cgroup")?;
     let rule = |allow| LinuxDeviceCgroup { allow, access: "rwm".into(), ..Default::default() };
     let update = |rules: Vec<LinuxDeviceCgroup>| {

@@ -165,12 +165,14 @@ fn parse_own_cgroup(content: &[u8]) -> Option<PathBuf> {
     Some(if is_above || !path.is_absolute() { "/".into() } else { path.into() })
 }
 
-/// The second fields of all lines but that of v2: `4:cpu,cpuacct:/`. Named hierarchies (`name=systemd`) have no controller.
+/// The second fields of all lines but that of v2: `4:cpu,cpuacct:/`. Named hierarchies (`name=systemd`) have no controller. `io` is
+/// `blkio` there.
 fn parse_v1_controllers(content: &[u8]) -> Vec<String> {
     let content = String::from_utf8_lossy(content);
     let lists = content.lines().filter_map(|line| line.split(':').nth(1));
     let names = lists.flat_map(|list| list.split(','));
-    names.filter(|name| !name.is_empty() && !name.contains('=')).map(str::to_owned).collect()
+    let names = names.filter(|name| !name.is_empty() && !name.contains('='));
+    names.map(|name| if name == "blkio" { "io" } else { name }.to_owned()).collect()
 }
 
 /// A file of procfs, which its first reads return whole: a short read is the end, and there is no size to ask for.
@@ -213,8 +215,9 @@ mod tests {
 
     #[test]
     fn controllers_of_v1_are_those_of_its_lines() {
-        let hybrid = b"9:name=systemd:/x\n4:cpu,cpuacct:/\n1:memory:/a:b\n0::/user.slice\n";
-        assert_eq!(parse_v1_controllers(hybrid), ["cpu", "cpuacct", "memory"]);
+        let hybrid =
+            b"9:name=systemd:/x\n4:cpu,cpuacct:/\n2:blkio:/\n1:memory:/a:b\n0::/user.slice\n";
+        assert_eq!(parse_v1_controllers(hybrid), ["cpu", "cpuacct", "io", "memory"]);
         assert!(parse_v1_controllers(b"0::/\n").is_empty());
     }
 

@@ -343,9 +343,13 @@ fn kill_ends_frozen_processes() {
 #[test]
 fn kill_of_a_threaded_cgroup_ends_its_processes() {
     let scratch = Scratch::new("threaded");
-    let cgroup = scratch.create("domain/leaf").unwrap();
+    // Made by hand: with controllers enabled for the leaf, no process could be in the domain.
+    scratch.create("domain").unwrap();
     let process = Process::sleeping(&scratch.directory("domain"));
+    fs::create_dir(scratch.directory("domain/leaf")).unwrap();
     scratch.write("domain/leaf/cgroup.type", "threaded");
+    let leaf = Path::new(&scratch.name).join("domain/leaf");
+    let cgroup = Cgroup::open(&scratch.facts.mount_point, &leaf).unwrap().unwrap();
     scratch.write("domain/leaf/cgroup.procs", &process.id().to_string());
     assert!(fs::write(scratch.directory("domain/leaf/cgroup.kill"), "1").is_err(), "not threaded");
     assert_eq!(cgroup.processes().unwrap(), [process.id()]);
