@@ -22,6 +22,7 @@ mod outside;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod runtime;
 
+mod annotations;
 mod budget;
 mod callers;
 mod concurrent;
@@ -67,6 +68,7 @@ use harness::Test;
 
 fn tests() -> Vec<Test> {
     [
+        annotations::tests(),
         budget::tests(),
         lifecycle::tests(),
         concurrent::tests(),

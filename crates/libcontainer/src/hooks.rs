@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
@@ -49,6 +49,8 @@ pub(crate) struct Scene<'a> {
     pub cwd: &'a Path,
     /// A pidfd of the process that none of them may outlive.
     pub init: Option<BorrowedFd<'a>>,
+    /// The files that stdout and stderr are appended to, in place of what an error shows.
+    pub outputs: [Option<&'a Path>; 2],
     /// Where it is recorded which one runs.
     pub dir: Option<&'a StateDir>,
 }
@@ -105,6 +107,9 @@ fn start<'a>(
     let cwd = CString::new(scene.cwd.as_os_str().as_bytes())?;
     let (stdin, state_end) = pipe()?;
     let (output_end, output) = pipe()?;
+    let files = scene.outputs.map(|path| path.map(append_to).transpose());
+    let [stdout, stderr] = files;
+    let files = [stdout?, stderr?];
     set_nonblocking(&state_end)?;
     set_nonblocking(&output_end)?;
     let mut argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
@@ -117,7 +122,7 @@ fn start<'a>(
         environment: &environment.iter().map(CString::as_c_str).collect::<Vec<_>>(),
         cwd: &cwd,
         stdin: stdin.as_fd(),
-        output: output.as_fd(),
+        outputs: files.each_ref().map(|file| file.as_ref().unwrap_or(&output).as_fd()),
         announce,
     });
     let child = child.map_err(|error| match error {
@@ -314,6 +319,22 @@ fn c_strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<CStr
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     Ok((above_stdio(read)?, above_stdio(write)?))
+}
+
+/// As crun opens the files of its annotations; a name that ends in a link is not followed.
+fn append_to(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY
+        | OFlags::CREATE
+        | OFlags::APPEND
+        | OFlags::NOFOLLOW
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+    let opened = file.map_err(|errno| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("open {}: {error}", path.display()))
+    });
+    above_stdio(opened?)
 }
 
 fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {

@@ -5,9 +5,11 @@
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use crate::error::Error;
 use crate::hooks::{self, Scene};
+use crate::plan::{HOOKS_STDERR, HOOKS_STDOUT};
 use crate::spec::Hook;
 use crate::state::{HookState, Record, StateDir, Status};
 
@@ -40,11 +42,17 @@ pub(crate) fn run_all(
         return Ok(());
     }
     let state = &json(record, status, pid)?;
-    let scene = Scene { state, environment, cwd: &record.bundle, init, dir: Some(dir) };
+    let (cwd, outputs) = (record.bundle.as_path(), outputs(record));
+    let scene = Scene { state, environment, cwd, init, outputs, dir: Some(dir) };
     for (index, hook) in hooks.iter().enumerate() {
         hooks::run(kind, index, hook, &scene)?;
     }
     Ok(())
+}
+
+/// Where the annotations of crun want hooks to write.
+fn outputs(record: &Record) -> [Option<&Path>; 2] {
+    [HOOKS_STDOUT, HOOKS_STDERR].map(|name| record.annotations.get(name).map(Path::new))
 }
 
 /// runtime.md, "Lifecycle", step 13: the failure of a poststop hook is logged, and the remaining ones run.
@@ -58,7 +66,8 @@ pub(crate) fn run_poststop(
     }
     let Ok(state) = json(record, Status::Stopped, None) else { return Vec::new() };
     let (cwd, dir) = (record.bundle.as_path(), Some(dir));
-    let scene = Scene { state: &state, environment, cwd, init: None, dir };
+    let outputs = outputs(record);
+    let scene = Scene { state: &state, environment, cwd, init: None, outputs, dir };
     let run = |(index, hook)| hooks::run("poststop", index, hook, &scene).err();
     record.poststop.iter().enumerate().filter_map(run).collect()
 }

@@ -24,7 +24,7 @@ fn path_variable() -> Vec<OsString> {
 }
 
 fn scene<'a>(state: &'a [u8], environment: &'a [OsString], cwd: &'a Path) -> Scene<'a> {
-    Scene { state, environment, cwd, init: None, dir: None }
+    Scene { state, environment, cwd, init: None, outputs: [None; 2], dir: None }
 }
 
 fn run_in(hook: &spec::Hook, state: &[u8], cwd: &Path) -> Result<(), Error> {

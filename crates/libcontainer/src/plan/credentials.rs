@@ -132,6 +132,7 @@ pub(super) fn names(mask: u64) -> String {
 pub(super) fn change(
     steps: &mut Steps,
     process: &Process,
+    keeps_groups: bool,
     last_capability: u32,
     warnings: &mut Vec<Remark>,
 ) -> Result<(), SpecError> {
@@ -145,8 +146,8 @@ pub(super) fn change(
         &Op::Credentials {
             uid: user.uid,
             gid: user.gid,
-            // Set even when there are none: the runtime's own must not stay.
-            groups: Some(groups),
+            // Set even when there are none: the runtime's own must not stay, where that was not asked for by name.
+            groups: (!keeps_groups).then_some(groups),
             bounding: masks.bounding,
             effective: masks.effective,
             permitted: masks.permitted,

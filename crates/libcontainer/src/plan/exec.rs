@@ -9,6 +9,7 @@ use corten_plan::wire::Ids;
 use corten_plan::{Handle, Op, Point};
 use serde::{Deserialize, Serialize};
 
+use super::annotations::Annotations;
 use super::namespaces::clone_flag;
 use super::process::{self, Environment};
 use super::program::Program;
@@ -34,6 +35,9 @@ pub struct ExecBase {
     personality: Option<LinuxPersonality>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     no_new_keyring: bool,
+    /// Every process has the supplementary groups of the runtime's caller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keeps_groups: bool,
     /// The filter of every process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seccomp: Option<SeccompPlan>,
@@ -49,6 +53,7 @@ impl ExecBase {
             namespaces: namespaces.iter().map(|namespace| namespace.namespace_type).collect(),
             personality: linux.and_then(|linux| linux.personality.clone()),
             no_new_keyring,
+            keeps_groups: Annotations(&bundle.spec.annotations).keeps_groups(),
             seccomp,
         }
     }
@@ -165,6 +170,7 @@ fn make(
         personality: base.personality.as_ref(),
         environment: Environment::of(&process.env, request.listen_fds)?,
         last_capability,
+        keeps_groups: base.keeps_groups,
         preserved_fds: request.preserved_fds,
         seccomp: base.seccomp.as_ref(),
         has_hooks: false,

@@ -36,26 +36,26 @@ pub(super) fn of_masks(steps: &mut Steps, linux: &Linux) -> Result<(), SpecError
 pub(super) enum OfMount<'a> {
     /// None: none is asked for, or the kernel labels it.
     None,
-    /// The option `context=`.
-    Option(&'a str),
+    /// The option `context=`, or what the annotation of crun has in its place; and the label.
+    Option(&'a str, &'a str),
     /// It does not know the option: its root is labelled after.
     Root(&'a str),
 }
 
 impl<'a> OfMount<'a> {
     /// That of `linux`, for this type.
-    pub fn new(linux: &'a Linux, fstype: &str) -> Self {
+    pub fn new(linux: &'a Linux, fstype: &str, option: &'a str) -> Self {
         match (linux.mount_label.as_str(), fstype) {
             ("", _) | (_, "proc" | "sysfs" | "cgroup" | "cgroup2") => Self::None,
             (label, "mqueue") => Self::Root(label),
-            (label, _) => Self::Option(label),
+            (label, _) => Self::Option(option, label),
         }
     }
 
     /// As an option of fsconfig(2), which takes it as it is.
     pub fn option(self) -> Option<String> {
         match self {
-            Self::Option(label) => Some(format!("context={label}")),
+            Self::Option(option, label) => Some(format!("{option}={label}")),
             _ => None,
         }
     }
@@ -63,7 +63,7 @@ impl<'a> OfMount<'a> {
     /// As an option of mount(2), which splits at commas that are not quoted.
     pub fn quoted(self) -> Option<String> {
         match self {
-            Self::Option(label) => Some(format!("context=\"{label}\"")),
+            Self::Option(option, label) => Some(format!("{option}=\"{label}\"")),
             _ => None,
         }
     }
@@ -75,7 +75,7 @@ impl<'a> OfMount<'a> {
                 let label = c_string(&MOUNT.into(), label)?;
                 steps.push(MOUNT, &Op::SelinuxFile { path: target, label: &label });
             }
-            Self::None | Self::Option(_) => {}
+            Self::None | Self::Option(..) => {}
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //!
 //! Runs in: any process.
 
+mod annotations;
 mod cgroup;
 mod credentials;
 pub mod describe;
@@ -40,6 +41,8 @@ mod words;
 use corten_plan::wire::FLAG_EXPECT_PID1;
 use corten_plan::{Op, Point};
 
+use self::annotations::Annotations;
+pub(crate) use self::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
 pub(crate) use self::credentials::NAMES as CAPABILITIES;
 pub(crate) use self::devices::program as device_program;
 pub use self::exec::{ExecBase, ExecPlan, ExecRequest, exec};
@@ -147,6 +150,7 @@ fn warnings(inputs: &Inputs<'_>) -> Vec<Remark> {
         let text = "is ignored: the specification defines no flags";
         warnings.push(Remark::new("/linux/personality/flags", text));
     }
+    warnings.extend(Annotations(&inputs.spec.annotations).warnings());
     warnings
 }
 
@@ -163,6 +167,7 @@ fn order(
         personality: linux.personality.as_ref(),
         environment: Environment::of(&process.env, inputs.request.listen_fds)?,
         last_capability: inputs.facts.last_capability,
+        keeps_groups: Annotations(&inputs.spec.annotations).keeps_groups(),
         preserved_fds: inputs.request.preserved_fds,
         seccomp,
         has_hooks: !hooks.start_container.is_empty(),

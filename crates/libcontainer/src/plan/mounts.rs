@@ -12,6 +12,7 @@ use corten_plan::op::mount_flags::{
 };
 use corten_plan::wire::Ids;
 
+use super::annotations::Annotations;
 use super::lsm::OfMount;
 use super::options::Options;
 use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
@@ -187,7 +188,8 @@ impl<'a> PlannedMount<'a> {
         if self.options.copy_up && !self.is_tmpfs() {
             return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));
         }
-        let label = OfMount::new(inputs.linux, &self.mount.mount_type);
+        let option = Annotations(&inputs.spec.annotations).mount_context()?;
+        let label = OfMount::new(inputs.linux, &self.mount.mount_type, option);
         let done = match self.mount.mount_type.as_str() {
             "" => Err(self.problem("has no type, and none of the options bind and rbind")),
             // The specification's word for the cgroup hierarchies of the host, whichever version they have.

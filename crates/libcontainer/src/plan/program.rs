@@ -19,6 +19,8 @@ pub(super) struct Program<'a> {
     pub environment: Environment<'a>,
     /// The last capability that the kernel knows.
     pub last_capability: u32,
+    /// It has the supplementary groups of the runtime's caller.
+    pub keeps_groups: bool,
     /// How many fds from 3 on it keeps.
     pub preserved_fds: u32,
     /// Its system call filter.
@@ -45,7 +47,7 @@ impl Program<'_> {
         // While there is CAP_SYS_ADMIN, where it takes that.
         self.confine(Moment::BeforeCredentials, steps);
         // From here on as the user.
-        credentials::change(steps, process, self.last_capability, warnings)?;
+        credentials::change(steps, process, self.keeps_groups, self.last_capability, warnings)?;
         process::change_directory(steps, process, false)?;
         // As the user, whose permissions decide; at create, so that a missing program is an error of create.
         process::find(steps, process, &self.environment)?;

@@ -2,6 +2,7 @@
 //!
 //! Runs in: any process.
 
+use super::annotations::Annotations;
 use super::mounts::PlannedMount;
 use super::types::Remark;
 use super::{Inputs, Origin};
@@ -26,6 +27,7 @@ pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Rema
     }
     found.namespaces(inputs);
     found.linux(inputs.linux);
+    found.0.extend(Annotations(&inputs.spec.annotations).unsupported());
     found.0
 }
 

@@ -33,8 +33,8 @@ pub struct Program<'a> {
     pub cwd: &'a CStr,
     /// Becomes fd 0; not itself one of 0 to 2.
     pub stdin: BorrowedFd<'a>,
-    /// Becomes fds 1 and 2; not itself one of 0 to 2.
-    pub output: BorrowedFd<'a>,
+    /// Become fds 1 and 2; not themselves one of 0 to 2.
+    pub outputs: [BorrowedFd<'a>; 2],
     /// Where the process writes its pid before it executes the program, as an `isize`: written by itself, there is no moment
     /// in which it runs and nobody knows it.
     pub announce: Option<BorrowedFd<'a>>,
@@ -56,7 +56,7 @@ struct Prepared {
     envp: *const *const c_char,
     cwd: *const c_char,
     stdin: RawFd,
-    output: RawFd,
+    outputs: [RawFd; 2],
     announce: Option<RawFd>,
     parent: u32,
     is_cwd: AtomicI32,
@@ -82,7 +82,7 @@ pub fn start(program: &Program<'_>) -> Result<Child, ProgramError> {
         envp: envp.as_ptr(),
         cwd: program.cwd.as_ptr(),
         stdin: program.stdin.as_raw_fd(),
-        output: program.output.as_raw_fd(),
+        outputs: program.outputs.map(|fd| fd.as_raw_fd()),
         announce: program.announce.map(|fd| fd.as_raw_fd()),
         parent: std::process::id(),
         is_cwd: AtomicI32::new(0),
@@ -164,13 +164,14 @@ extern "C" fn child(prepared: *mut c_void) -> c_int {
 fn prepare(prepared: &Prepared) -> i32 {
     const PDEATHSIG: [usize; 5] =
         [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0];
-    let (stdin, output) = (prepared.stdin as usize, prepared.output as usize);
+    let (stdin, [stdout, stderr]) =
+        (prepared.stdin as usize, prepared.outputs.map(|fd| fd as usize));
     let calls = [
         (libc::SYS_setsid, [0; 5]),
         (libc::SYS_prctl, PDEATHSIG),
         (libc::SYS_dup3, [stdin, 0, 0, 0, 0]),
-        (libc::SYS_dup3, [output, 1, 0, 0, 0]),
-        (libc::SYS_dup3, [output, 2, 0, 0, 0]),
+        (libc::SYS_dup3, [stdout, 1, 0, 0, 0]),
+        (libc::SYS_dup3, [stderr, 2, 0, 0, 0]),
     ];
     for (number, arguments) in calls {
         let result = raw(number, arguments);
