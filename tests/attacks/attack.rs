@@ -13,9 +13,11 @@ use libtest_mimic::Failed;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::bundle::Bundle;
 use crate::harness::TestResult;
 use crate::host;
-use crate::runtime::Runtime;
+use crate::probe;
+use crate::runtime::{Outcome, Runtime};
 
 static ATTACKS: AtomicU32 = AtomicU32::new(0);
 static SUCCEEDED: AtomicU32 = AtomicU32::new(0);
@@ -49,6 +51,17 @@ impl Attack<'_> {
     pub fn attempt_by(&self, unharmed: TestResult) -> TestResult {
         let why = unharmed.as_ref().err().and_then(Failed::message).unwrap_or("it is harmed");
         self.attempt(why, unharmed.is_ok())
+    }
+
+    /// Runs the bundle twice: with openat2, and where a seccomp filter around the runtime hides it.
+    pub fn runs(&self, bundle: &Bundle) -> Result<[Outcome; 2], Failed> {
+        Ok([self.runtime.run(bundle)?, self.run_by(bundle, &probe::without("openat2")?)?])
+    }
+
+    /// Runs the bundle by a wrapper.
+    pub fn run_by(&self, bundle: &Bundle, wrapper: &[String]) -> Result<Outcome, Failed> {
+        let run = self.runtime.command(["run", "--bundle"]).arg(bundle.path());
+        run.arg(self.runtime.new_id()).wrapped_by(wrapper).output()
     }
 
     /// Repeats a control that is a race until it succeeds.

@@ -69,8 +69,9 @@ fn proc_and_sys_as_symlinks_are_not_followed(attack: &Attack<'_>) -> TestResult 
         for target in [Path::new("tmp"), Path::new("/tmp"), &outside.path, &outside.by_dotdot()] {
             let script = format!("ls -d /tmp/{proof} {}/{proof}", outside.path.display());
             let bundle = with_link(attack.runtime, &["sh", "-c", &script], (name, target), |_| {})?;
-            let outcome = attack.runtime.run(&bundle)?;
-            attack.attempt(&outcome.to_string(), !outcome.stdout.contains(proof))?;
+            for outcome in attack.runs(&bundle)? {
+                attack.attempt(&outcome.to_string(), !outcome.stdout.contains(proof))?;
+            }
             attack.attempt_by(outside.check())?;
         }
     }
@@ -106,7 +107,7 @@ fn dev_as_a_symlink_gets_no_nodes_on_the_host(attack: &Attack<'_>) -> TestResult
             if exists {
                 fs::create_dir_all(bundle.in_rootfs(&outside.path.to_string_lossy()))?;
             }
-            attack.runtime.run(&bundle)?;
+            attack.runs(&bundle)?;
             attack.attempt_by(outside.check())?;
         }
     }
@@ -133,7 +134,7 @@ fn names_in_dev_as_symlinks_are_not_followed(attack: &Attack<'_>) -> TestResult 
                 bundle::remove(config, "/mounts", "destination", "/dev");
             })?;
             symlink(target, bundle.in_rootfs("dev").join(name))?;
-            attack.runtime.run(&bundle)?;
+            attack.runs(&bundle)?;
             attack.attempt_by(outside.check())?;
         }
     }
@@ -145,7 +146,7 @@ fn names_in_dev_as_symlinks_are_not_followed(attack: &Attack<'_>) -> TestResult 
                 json!({ "path": path, "type": "c", "major": 1, "minor": 5 }),
             );
         })?;
-        attack.runtime.run(&bundle)?;
+        attack.runs(&bundle)?;
         attack.attempt_by(outside.check())?;
     }
     Ok(())
@@ -208,14 +209,14 @@ fn dangling_symlink_as_a_target_makes_nothing_on_the_host(attack: &Attack<'_>) -
                         "source": source, "options": options }),
                     );
                 })?;
-                attack.runtime.run(&bundle)?;
+                attack.runs(&bundle)?;
                 attack.attempt_by(outside.check())?;
             }
         }
         let bundle = with_link(attack.runtime, &["true"], ("link", &target), |config| {
             config["process"]["cwd"] = json!("/link/cwd");
         })?;
-        attack.runtime.run(&bundle)?;
+        attack.runs(&bundle)?;
         attack.attempt_by(outside.check())?;
     }
     Ok(())

@@ -31,7 +31,9 @@ mod attack;
 mod descriptors;
 mod images;
 mod masks;
+mod probe;
 mod races;
+mod sys;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,9 @@ fn tests() -> Vec<Test> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = probe::play() {
+        return code;
+    }
     let code = harness::run(tests());
     attack::say_how_many();
     code
