@@ -28,22 +28,39 @@ mod shared {
 use shared::{bundle, harness, host, inside, leaks, outside, runtime};
 
 mod attack;
+mod confinement;
 mod descriptors;
 mod images;
+mod kernel_files;
+mod machine;
 mod masks;
+mod names;
 mod probe;
+mod processes;
 mod races;
 mod sys;
+mod terminals;
 
 use std::process::ExitCode;
 
 use harness::Test;
 
 fn tests() -> Vec<Test> {
-    [images::tests(), descriptors::tests(), masks::tests(), races::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        confinement::tests(),
+        descriptors::tests(),
+        images::tests(),
+        kernel_files::tests(),
+        machine::tests(),
+        masks::tests(),
+        names::tests(),
+        processes::tests(),
+        races::tests(),
+        terminals::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {

@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::inside::bind;
 use crate::sys;
@@ -25,9 +25,9 @@ const WORD: &str = "--attacker";
 pub const PROBE: &str = "/probe";
 
 /// Binds this program to /probe.
-pub fn allow(config: &mut Value) -> io::Result<()> {
-    bind(config, PROBE, std::env::current_exe()?, &["bind", "ro"]);
-    Ok(())
+pub fn allow(config: &mut Value) {
+    // It is there: we are running it.
+    bind(config, PROBE, std::env::current_exe().unwrap_or_default(), &["bind", "ro"]);
 }
 
 /// The arguments that make it the attacker of this name.
@@ -58,6 +58,8 @@ pub fn play() -> Option<ExitCode> {
     let played = match rest {
         ["without", call, program, arguments @ ..] => without_call(call, program, arguments),
         ["with-key", name, program, arguments @ ..] => with_session_key(name, program, arguments),
+        ["short-bpf", cgroup] => short_bpf(cgroup),
+        ["find-key", name] => find_key(name),
         ["type"] => type_into_stdin(),
         ["snoop", seconds] => seconds.parse().map_err(io::Error::other).and_then(snoop),
         ["overwrite", seconds] => seconds.parse().map_err(io::Error::other).and_then(overwrite),
@@ -91,6 +93,20 @@ fn with_session_key(name: &str, program: &str, arguments: &[&str]) -> io::Result
     let name = std::ffi::CString::new(name)?;
     sys::add_session_key(c"corten-attacks", &name)?;
     Err(Command::new(program).args(arguments).exec())
+}
+
+/// T-21: what the kernel writes behind a short attribute.
+fn short_bpf(cgroup: &str) -> io::Result<()> {
+    let after = sys::short_bpf_query(fs::File::open(cgroup)?.as_fd())?;
+    say(if after == [0xa5; 80] { "nothing was written" } else { "written" });
+    Ok(())
+}
+
+/// T-19.
+fn find_key(name: &str) -> io::Result<()> {
+    let name = std::ffi::CString::new(name)?;
+    say(if sys::finds_key(&name) { "found" } else { "not found" });
+    Ok(())
 }
 
 /// T-18: types into the terminal that is stdin, and into the one that controls us.
@@ -159,8 +175,11 @@ fn look_at(pid: i32, root: (u64, u64)) -> Vec<String> {
         let within = fs::read_dir(entry.path()).into_iter().flatten().flatten();
         let names: Vec<_> = within.map(|entry| entry.file_name()).collect();
         let number = entry.file_name();
-        seen.push(format!("fd {} {} {names:?}", number.display(), target.display()));
+        let is_inside = identity(&entry.path()).is_ok_and(|found| identity(&target).ok() == Some(found));
+        let what = if is_inside { " inside" } else { "" };
+        seen.push(format!("fd {} {} {names:?}{what}", number.display(), target.display()));
     }
+    // Who may take a descriptor may trace (PTRACE_MODE_ATTACH), and tracing would only hold everybody up.
     if let Some(pidfd) =
         Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
     {
@@ -206,11 +225,4 @@ fn overwrite(seconds: u64) -> io::Result<()> {
     }
     say(&format!("end: {} kept", kept.len()));
     Ok(())
-}
-
-/// For a container that runs an attacker: what its configuration must allow.
-pub fn with_ptrace(config: &mut Value) {
-    let all = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
-    config["process"]["capabilities"] =
-        json!({ "bounding": all, "effective": all, "permitted": all });
 }

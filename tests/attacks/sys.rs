@@ -19,12 +19,6 @@ pub fn type_in(terminal: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
     checked(result.into()).map(drop)
 }
 
-/// `PTRACE_SEIZE`.
-pub fn seize(pid: i32) -> io::Result<()> {
-    // SAFETY: PTRACE_SEIZE takes numbers only.
-    checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) }).map(drop)
-}
-
 /// Joins a session keyring of that name and puts a key into it.
 pub fn add_session_key(keyring: &CStr, key: &CStr) -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
@@ -45,6 +39,14 @@ pub fn add_session_key(keyring: &CStr, key: &CStr) -> io::Result<()> {
         )
     };
     checked(added).map(drop)
+}
+
+/// Whether a key of that name is in one of this process's keyrings.
+pub fn finds_key(key: &CStr) -> bool {
+    // SAFETY: the strings end with a NUL and outlive the call; the last two say that nobody is asked to make one.
+    let found =
+        unsafe { libc::syscall(libc::SYS_request_key, c"user".as_ptr(), key.as_ptr(), 0, 0) };
+    checked(found).is_ok()
 }
 
 /// `setresuid` of this thread alone, with -1 as it is.
