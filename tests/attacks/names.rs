@@ -172,7 +172,12 @@ fn ids_that_wrap_are_not_root(attack: &Attack<'_>) -> TestResult {
 /// T-15, CVE-2026-30892: what is no id is 0 for who does not look.
 fn ids_of_exec_that_wrap_are_not_root(attack: &Attack<'_>) -> TestResult {
     sets_the_id_that_means_no_change(attack)?;
-    let (id, bundle) = (attack.runtime.new_id(), attack.runtime.bundle(&["sleep", "1000"])?);
+    let (id, bundle) = (
+        attack.runtime.new_id(),
+        attack.runtime.bundle_with(&["sleep", "1000"], |config| {
+            config["process"]["user"]["uid"] = json!(1000);
+        })?,
+    );
     attack.runtime.create(&bundle, &id)?.ok()?;
     attack.runtime.start(&id)?.ok()?;
     for user in [
@@ -185,7 +190,6 @@ fn ids_of_exec_that_wrap_are_not_root(attack: &Attack<'_>) -> TestResult {
         "0x1",
         " 1",
         "1 ",
-        "",
         ":",
         ":1",
         "1:",
@@ -202,7 +206,7 @@ fn ids_of_exec_that_wrap_are_not_root(attack: &Attack<'_>) -> TestResult {
         let outcome = exec.arg("id").arg("-u").output()?;
         judge_id(attack, &format!("--user {user:?}"), None, &outcome)?;
     }
-    for (user, is) in [("1", "1"), ("+1", "1"), ("4294967294:5", "4294967294")] {
+    for (user, is) in [("1", "1"), ("", "1000"), ("+1", "1"), ("4294967294:5", "4294967294")] {
         let exec = attack.runtime.command(["exec", "--user", user, &id, "id", "-u"]);
         judge_id(attack, user, Some(is), &exec.output()?)?;
     }

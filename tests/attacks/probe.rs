@@ -175,7 +175,8 @@ fn look_at(pid: i32, root: (u64, u64)) -> Vec<String> {
         let within = fs::read_dir(entry.path()).into_iter().flatten().flatten();
         let names: Vec<_> = within.map(|entry| entry.file_name()).collect();
         let number = entry.file_name();
-        let is_inside = identity(&entry.path()).is_ok_and(|found| identity(&target).ok() == Some(found));
+        let is_inside =
+            identity(&entry.path()).is_ok_and(|found| identity(&target).ok() == Some(found));
         let what = if is_inside { " inside" } else { "" };
         seen.push(format!("fd {} {} {names:?}{what}", number.display(), target.display()));
     }
