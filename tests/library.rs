@@ -19,7 +19,7 @@ use std::thread;
 use libcontainer::cgroup::Cgroup;
 use libcontainer::container::ExitStatus;
 use libcontainer::spec::{LinuxDeviceCgroup, LinuxResources, Spec};
-use libcontainer::{Container, CreateOptions, Signal, Status};
+use libcontainer::{Container, CreateOptions, ExecOptions, Signal, Status};
 use libtest_mimic::{Arguments, Trial};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         trial("create_from_a_thread_that_ends_leaves_a_container_that_lives", thread_that_ends),
         trial("operations_leave_the_caller_as_it_was", caller_is_unchanged),
         trial("failed_create_leaves_no_fd_and_no_child", failed_create_leaves_nothing),
+        trial("exec_from_busy_threads_leaves_the_caller_as_it_was", exec_from_threads),
+        trial("exec_gives_its_stdio_and_leaves_no_fd_and_no_child", exec_with_stdio),
         trial("handle_of_a_deleted_container_does_not_reach_its_successor", successor_is_safe),
         trial("update_replaces_device_rules_and_no_program_is_left", device_rules),
         trial("handle_from_before_the_state_sees_what_create_has_saved", handle_sees_later_state),
@@ -204,6 +206,80 @@ fn caller_is_unchanged(place: &Place) -> Outcome {
     let before = Caller::look()?;
     whole_life(place, "during")?;
     assert_eq!(Caller::look()?, before);
+    Ok(())
+}
+
+/// A process of the container that runs `script`.
+fn process(container: &Container, script: &str) -> Result<ExecOptions, libcontainer::Error> {
+    let mut process = container.process()?;
+    process.args = ["sh", "-c", script].map(str::to_owned).to_vec();
+    Ok(ExecOptions { process, ..ExecOptions::default() })
+}
+
+fn exec_from_threads(place: &Place) -> Outcome {
+    let bundle = place.bundle("exec", &["sleep", "1000"])?;
+    let options = place.options("exec", &bundle);
+    let (container, init) = Container::create(&options)?;
+    container.start()?;
+    let before = Caller::look()?;
+    let (stop, spoilt) = (AtomicBool::new(false), AtomicU64::new(0));
+    let exec = |code: i32| -> Outcome {
+        // By a handle of its own, as another program would.
+        let container = Container::load(&place.root(), &options.id)?;
+        for _ in 0..ROUNDS {
+            let process = container.exec(&process(&container, &format!("exit {code}"))?)?;
+            assert_eq!(process.wait()?, ExitStatus::Exited(code));
+        }
+        Ok(())
+    };
+    let exec = &exec;
+    let outcomes = thread::scope(|scope| {
+        for seed in 1..=4 {
+            let (stop, spoilt) = (&stop, &spoilt);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    spoilt.fetch_add(u64::from(!compute(seed)), Ordering::Relaxed);
+                }
+            });
+        }
+        let execs: Vec<_> = (1..5).map(|code| scope.spawn(move || exec(code))).collect();
+        let outcomes: Vec<_> = execs.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        stop.store(true, Ordering::Relaxed);
+        outcomes
+    });
+    for outcome in outcomes {
+        outcome.map_err(|_| "a thread has panicked")??;
+    }
+    assert_eq!(spoilt.load(Ordering::Relaxed), 0);
+    assert_eq!(Caller::look()?, before);
+    container.remove(true)?;
+    init.wait()?;
+    Ok(())
+}
+
+fn exec_with_stdio(place: &Place) -> Outcome {
+    let bundle = place.bundle("stdio", &["sleep", "1000"])?;
+    let options = place.options("stdio", &bundle);
+    let (container, init) = Container::create(&options)?;
+    let before = Caller::look()?;
+    let (reader, writer) = std::io::pipe()?;
+    let stdio = [fs::File::open("/dev/null")?.into(), writer.try_clone()?.into(), writer.into()];
+    let exec = ExecOptions { stdio: Some(stdio), ..process(&container, "echo out; echo err >&2")? };
+    let process = container.exec(&exec)?;
+    drop(exec);
+    assert_eq!(std::io::read_to_string(reader)?, "out\nerr\n");
+    assert_eq!(process.wait()?, ExitStatus::Exited(0));
+    drop(process);
+    let refused = container.exec(&crate::process(&container, "true").map(|mut options| {
+        options.process.args = vec!["/no/such".into()];
+        options
+    })?);
+    assert!(refused.is_err());
+    assert_eq!(Caller::look()?, before);
+    let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?;
+    assert_eq!(children.split_whitespace().collect::<Vec<_>>(), [init.pid().to_string()]);
+    container.remove(true)?;
+    init.wait()?;
     Ok(())
 }
 
