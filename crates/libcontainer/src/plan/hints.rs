@@ -16,8 +16,8 @@ use super::types::Origin;
 pub(super) fn message(origin: &Origin, op: &Op<'_>, failure: &Failure<'_>) -> String {
     match op {
         _ if failure.stage == Stage::Filter => return filter(failure),
-        Op::Find { file, .. } => return program(&text(file), failure),
-        Op::Exec { args, .. } => return program(&first(*args), failure),
+        Op::Find { file, .. } => return program(&format!("exec: {:?}", text(file)), failure),
+        Op::Exec { args, .. } => return program(&format!("exec {}", first(*args)), failure),
         Op::Hook { path, .. } => return hook(origin, &text(path), op, failure),
         _ => {}
     }
@@ -67,7 +67,8 @@ fn detail(failure: &Failure<'_>) -> Option<String> {
     (!detail.is_empty()).then(|| detail.to_owned())
 }
 
-/// `exec: "sh": executable file not found in $PATH` and its siblings, as Go's os/exec says it.
+/// `exec: "sh": executable file not found in $PATH` and its siblings, as Go's os/exec says it; and of execve itself
+/// `exec /run.sh: no such file or directory`, as runc says it.
 fn program(name: &str, failure: &Failure<'_>) -> String {
     let detail = detail(failure);
     // An executable of that name without the permission: the words about permissions are not used, for Docker takes
@@ -86,7 +87,7 @@ fn program(name: &str, failure: &Failure<'_>) -> String {
         (_, number) => (errno::words(number), detail),
     };
     let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-    format!("exec: {name:?}: {why}{detail}")
+    format!("{name}: {why}{detail}")
 }
 
 /// Of the op that loads the filter, or of execve, which has it done.

@@ -76,9 +76,9 @@ fn init_error_of_the_program_is_what_callers_match() {
             "no such file or directory: its interpreter: #!/bin/sh (the line ends in CR LF)",
         ),
     ] {
-        for name in ["Find", "Exec"] {
+        for (name, program) in [("Find", "exec: \"/x\""), ("Exec", "exec /x")] {
             let message = message(&plan, name, stage, errno, detail.as_bytes());
-            assert_eq!(message, format!("/process/args/0: exec: \"/x\": {expected}"));
+            assert_eq!(message, format!("/process/args/0: {program}: {expected}"));
         }
     }
 }
