@@ -22,7 +22,7 @@ table! {
     sub_cgroup_that_is_missing_or_outside_is_refused: [Root, NotOn("crun", OTHER_WORDS), NotOn("runc", OTHER_WORDS)],
     init_that_has_gone_elsewhere_is_followed_when_its_cgroup_is_gone: [Root, NotOn("runc", OLD), NotOn("crun", OLD)],
     init_in_a_threaded_cgroup_is_followed:
-        [Root, NotOn("crun", "does not follow it"), NotOn("runc", "1.1 answers EBUSY and does not follow")],
+        [Root, NotOn("crun", "does not follow it")],
     paused_container_is_refused: [Root, NotOn("crun", OTHER_WORDS)],
     paused_container_takes_a_process_that_waits: [Root, NotOn("crun", "has no such flag")],
     affinity_of_the_caller_is_not_inherited: [Root, NotOn("runc", OLD), NotOn("crun", OLD)],
