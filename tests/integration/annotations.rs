@@ -70,7 +70,7 @@ fn with_hook(runtime: &Runtime, out: &str, err: &str) -> Result<Outcome, Failed>
         annotated(config, "run.oci.hooks.stdout", out);
         annotated(config, "run.oci.hooks.stderr", err);
         let hook =
-            json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo to out; echo to err >&2"] });
+            json!({ "path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; echo to out; echo to err >&2"] });
         add(config, "/hooks/createRuntime", hook);
     })?;
     runtime.run(&bundle)

@@ -28,6 +28,7 @@ mod callers;
 mod concurrent;
 mod configs;
 mod console;
+mod contracts;
 mod crash;
 mod credentials;
 mod devices;
@@ -69,6 +70,7 @@ use harness::Test;
 fn tests() -> Vec<Test> {
     [
         annotations::tests(),
+        contracts::tests(),
         budget::tests(),
         lifecycle::tests(),
         concurrent::tests(),
