@@ -20,7 +20,7 @@ const NO_STUB: &str = "crun 1.8 answers as the default says: glibc does not fall
 const SILENT: &str = "the others say nothing of such names, or at debug level";
 const OURS: &str = "holds corten against the peers that are installed";
 const FEW: &str = "runc's own calls behind the filter are those of Go, and not always the same";
-const PRE_IDS: &str = "knows no such flags yet";
+const NO_FLAGS: &str = "this version knows no such flags";
 
 table! {
     profile_of_docker_answers_as_its_rules_say: [Root],
@@ -35,7 +35,7 @@ table! {
     architecture_that_is_not_listed_is_killed: [Root],
     architecture_that_is_listed_is_filtered: [Root],
     name_that_nobody_knows_is_a_warning: [Root, Corten(SILENT)],
-    flags_are_taken: [Root, NotOn("crun", PRE_IDS)],
+    flags_are_taken: [Root, NotOn("crun", NO_FLAGS), NotOn("runc", NO_FLAGS)],
     profile_that_kills_lets_the_program_start: [Root, Corten(FEW)],
     profile_that_kills_lets_the_program_start_without_no_new_privileges: [Root, Corten(FEW)],
     filter_is_in_force_for_start_container_hooks: [Root],
@@ -216,8 +216,15 @@ fn run_peer(runtime: &Runtime, peer: &str, bundle: &Bundle) -> Result<String, Fa
 fn call_newer_than_the_profile_is_enosys(runtime: &Runtime) -> TestResult {
     let names: Vec<&str> = UP_TO_STATX.split_whitespace().collect();
     // openat2 (437) is the newest that it names; faccessat2 is 439.
+    let native = match std::env::consts::ARCH {
+        "x86_64" => "SCMP_ARCH_X86_64",
+        "aarch64" => "SCMP_ARCH_AARCH64",
+        _ => "SCMP_ARCH_RISCV64",
+    };
     let profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
+        // runc 1.1 does it only for those that are listed.
+        "architectures": [native],
         "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" },
                      { "names": ["openat2"], "action": "SCMP_ACT_ALLOW" }],
     });
@@ -238,7 +245,7 @@ fn call_newer_than_the_profile_is_enosys(runtime: &Runtime) -> TestResult {
 
 /// What busybox, this binary and runc need, and all of it older than openat2.
 const UP_TO_STATX: &str = "access arch_prctl brk capget capset chdir clone close dup dup2 dup3 epoll_create1 epoll_ctl \
-    epoll_pwait execve exit exit_group faccessat fchown fcntl fstat fstatfs futex getcwd getdents64 getegid geteuid getgid \
+    epoll_pwait eventfd2 execve exit exit_group faccessat fchown fcntl fstat fstatfs futex getcwd getdents64 getegid geteuid getgid \
     getgroups getpid getppid getrandom gettid getuid ioctl kill lseek madvise mmap mprotect mremap munmap nanosleep \
     newfstatat open openat pipe2 poll ppoll prctl pread64 prlimit64 read readlink readlinkat rseq rt_sigaction \
     rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield sendmsg recvmsg set_robust_list set_tid_address setgid \
@@ -263,7 +270,7 @@ fn errno_of_the_profile_is_what_the_call_gives(runtime: &Runtime) -> TestResult 
     let profile = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [
-            { "names": ["getppid"], "action": "SCMP_ACT_ERRNO" },
+            { "names": ["getsid"], "action": "SCMP_ACT_ERRNO" },
             { "names": ["umask"], "action": "SCMP_ACT_ERRNO", "errnoRet": 117 },
             { "names": ["sched_yield"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0 },
             { "names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5,
@@ -272,7 +279,7 @@ fn errno_of_the_profile_is_what_the_call_gives(runtime: &Runtime) -> TestResult 
         ],
     });
     let rows = [
-        (call(libc::SYS_getppid, &[]), EPERM),
+        (call(libc::SYS_getsid, &[]), EPERM),
         (call(libc::SYS_umask, &[]), "errno 117"),
         (call(libc::SYS_sched_yield, &[]), RETURNED),
         (call(libc::SYS_personality, &[0]), RETURNED),
@@ -309,7 +316,7 @@ fn actions_do_what_they_say(runtime: &Runtime) -> TestResult {
 fn allowing(architectures: &[&str]) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures,
-        "syscalls": [{ "names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 111 }],
+        "syscalls": [{ "names": ["getsid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 111 }],
     })
 }
 
@@ -323,7 +330,7 @@ fn architecture_that_is_not_listed_is_killed(runtime: &Runtime) -> TestResult {
         &[
             ("x86:20".to_owned(), SIGSYS),
             (call(0x4000_0000 | libc::SYS_getpid, &[]), SIGSYS),
-            (call(libc::SYS_getppid, &[]), "errno 111"),
+            (call(libc::SYS_getsid, &[]), "errno 111"),
         ],
     )
 }
@@ -337,19 +344,19 @@ fn architecture_that_is_listed_is_filtered(runtime: &Runtime) -> TestResult {
         runtime,
         &allowing(&all),
         &[
-            // getpid and getppid.
+            // getpid and getsid.
             ("x86:20".to_owned(), RETURNED),
-            ("x86:64".to_owned(), "errno 111"),
-            (call(0x4000_0000 | libc::SYS_getppid, &[]), "errno 111"),
-            (call(libc::SYS_getppid, &[]), "errno 111"),
+            ("x86:147".to_owned(), "errno 111"),
+            (call(0x4000_0000 | libc::SYS_getsid, &[]), "errno 111"),
+            (call(libc::SYS_getsid, &[]), "errno 111"),
         ],
     )
 }
 
 fn name_that_nobody_knows_is_a_warning(runtime: &Runtime) -> TestResult {
     let mut profile = allowing(&[]);
-    profile["syscalls"][0]["names"] = json!(["no_such_call", "getppid", "s390_sthyi"]);
-    let bundle = probing(runtime, &profile, true, &[&call(libc::SYS_getppid, &[])])?;
+    profile["syscalls"][0]["names"] = json!(["no_such_call", "getsid", "s390_sthyi"]);
+    let bundle = probing(runtime, &profile, true, &[&call(libc::SYS_getsid, &[])])?;
     let outcome = runtime.run(&bundle)?.ok()?;
     ensure!(outcome.stdout.ends_with("errno 111\n"), "{outcome}");
     let place = "/linux/seccomp/syscalls/0/names/0";
@@ -365,7 +372,7 @@ fn flags_are_taken(runtime: &Runtime) -> TestResult {
         "SECCOMP_FILTER_FLAG_LOG",
         "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
     ]);
-    answers_each(runtime, &profile, &[(call(libc::SYS_getppid, &[]), "errno 111")])?;
+    answers_each(runtime, &profile, &[(call(libc::SYS_getsid, &[]), "errno 111")])?;
     profile["flags"] = json!(["SECCOMP_FILTER_FLAG_NO_SUCH"]);
     refuses(runtime, &["SECCOMP_FILTER_FLAG_NO_SUCH"], |config| {
         config["linux"]["seccomp"] = profile;
@@ -457,6 +464,7 @@ fn profile_that_kills_lets_the_program_start_without_no_new_privileges(
 
 /// Their programs are the image's.
 fn filter_is_in_force_for_start_container_hooks(runtime: &Runtime) -> TestResult {
+    let docker = profile("docker-default.json")?;
     for no_new_privileges in [true, false] {
         let script = "cat > /dev/null; grep Seccomp: /proc/self/status > /seen";
         let seen = sh(runtime, "cat /seen", |config| {
@@ -469,7 +477,7 @@ fn filter_is_in_force_for_start_container_hooks(runtime: &Runtime) -> TestResult
     }
     // clone3, which no filter can look into, is ENOSYS in the profile of Docker.
     let seen = sh(runtime, "cat /seen", |config| {
-        config["linux"]["seccomp"] = profile("docker-default.json").unwrap_or_default();
+        config["linux"]["seccomp"] = docker.clone();
         let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo ran > /seen"] });
         config["hooks"] = json!({ "startContainer": [hook] });
     })?;
@@ -478,10 +486,11 @@ fn filter_is_in_force_for_start_container_hooks(runtime: &Runtime) -> TestResult
 }
 
 fn filter_is_in_force_for_users_without_capabilities(runtime: &Runtime) -> TestResult {
+    let docker = profile("docker-default.json")?;
     for no_new_privileges in [true, false] {
         let seen =
             sh(runtime, "grep -E 'Seccomp:|NoNewPrivs|^Uid|CapEff' /proc/self/status", |config| {
-                config["linux"]["seccomp"] = profile("docker-default.json").unwrap_or_default();
+                config["linux"]["seccomp"] = docker.clone();
                 config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
                 config["process"]["noNewPrivileges"] = json!(no_new_privileges);
             })?;
@@ -495,13 +504,13 @@ fn filter_is_in_force_for_users_without_capabilities(runtime: &Runtime) -> TestR
 }
 
 fn contradiction_is_refused_with_the_rule(runtime: &Runtime) -> TestResult {
-    refuses(runtime, &["/linux/seccomp/syscalls/1", "getppid"], |config| {
+    refuses(runtime, &["/linux/seccomp/syscalls/1", "getsid"], |config| {
         let condition = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }]);
         config["linux"]["seccomp"] = json!({
             "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [
-                { "names": ["getppid"], "action": "SCMP_ACT_KILL", "args": condition },
-                { "names": ["getppid"], "action": "SCMP_ACT_LOG", "args": condition },
+                { "names": ["getsid"], "action": "SCMP_ACT_KILL", "args": condition },
+                { "names": ["getsid"], "action": "SCMP_ACT_LOG", "args": condition },
             ],
         });
     })

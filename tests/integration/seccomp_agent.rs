@@ -34,6 +34,7 @@ pub enum Answer {
 pub struct Received {
     pub state: Value,
     pub descriptors: usize,
+    connection: UnixStream,
 }
 
 /// The agent; it lives as long as the test's process.
@@ -50,17 +51,7 @@ impl Agent {
         let (send, received) = channel();
         std::thread::spawn(move || {
             while let Ok((connection, _)) = listener.accept() {
-                let taken = take(connection);
-                let (taken, fd) = match taken {
-                    Ok((state, mut fds)) => {
-                        (Ok(Received { state, descriptors: fds.len() }), fds.pop())
-                    }
-                    Err(error) => (Err(error), None),
-                };
-                if let Some(fd) = fd {
-                    std::thread::spawn(move || while answer_one(&fd, answer).is_ok() {});
-                }
-                if send.send(taken).is_err() {
+                if send.send(take(connection, answer)).is_err() {
                     return;
                 }
             }
@@ -68,12 +59,20 @@ impl Agent {
         Ok(Self { path, received })
     }
 
-    /// The next container process state.
+    /// The next container process state; the runtime must close the connection.
     pub fn next(&self) -> Result<Value, Failed> {
+        let mut received = self.receive()?;
+        received.connection.set_read_timeout(Some(Duration::from_secs(20)))?;
+        ensure_eq!(received.connection.read(&mut [0; 1])?, 0);
+        Ok(received.state)
+    }
+
+    /// As [`Self::next`], for runtimes that close it later.
+    pub fn receive(&self) -> Result<Received, Failed> {
         let received = self.received.recv_timeout(Duration::from_secs(20));
         let received = received.map_err(|_| "the agent has received nothing")??;
         ensure_eq!(received.descriptors, 1);
-        Ok(received.state)
+        Ok(received)
     }
 
     /// Nothing more has come.
@@ -82,23 +81,32 @@ impl Agent {
     }
 }
 
-/// All that comes until the end of the connection, which the runtime must close.
-fn take(mut connection: UnixStream) -> io::Result<(Value, Vec<OwnedFd>)> {
+/// Takes the listener, begins to answer, and takes the rest of the state.
+fn take(mut connection: UnixStream, answer: Answer) -> io::Result<Received> {
     let mut payload = vec![0; 65536];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut buffers = [IoSliceMut::new(&mut payload)];
     let count = recvmsg(&connection, &mut buffers, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
-    let mut descriptors = Vec::new();
+    payload.truncate(count);
+    let mut descriptors = 0;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
-            descriptors.extend(received);
+            for fd in received {
+                descriptors += 1;
+                std::thread::spawn(move || while answer_one(&fd, answer).is_ok() {});
+            }
         }
     }
-    payload.truncate(count);
-    connection.set_read_timeout(Some(Duration::from_secs(20)))?;
-    connection.read_to_end(&mut payload)?;
-    Ok((serde_json::from_slice(&payload)?, descriptors))
+    while serde_json::from_slice::<Value>(&payload).is_err() {
+        let mut more = [0; 4096];
+        let count = connection.read(&mut more)?;
+        if count == 0 {
+            break;
+        }
+        payload.extend_from_slice(more.get(..count).unwrap_or_default());
+    }
+    Ok(Received { state: serde_json::from_slice(&payload)?, descriptors, connection })
 }
 
 /// `struct seccomp_notif`.
