@@ -174,7 +174,11 @@ impl Caller {
         let wanted = [
             "Umask",
             "State",
-            "Sig",
+            // Not SigQ, which counts those of all processes of the user.
+            "SigPnd",
+            "SigBlk",
+            "SigIgn",
+            "SigCgt",
             "Shd",
             "Cap",
             "NoNewPrivs",
