@@ -91,6 +91,8 @@ impl Rule {
                 'r' => READ,
                 'w' => WRITE,
                 'm' => MKNOD,
+                // Of no meaning; runc drops it, and its own tests write it.
+                'a' => 0,
                 _ => return Err(problem("access", "has a letter that is none of r, w and m")),
             };
         }

@@ -111,7 +111,11 @@ fn hook(origin: &Origin, path: &str, op: &Op<'_>, failure: &Failure<'_>) -> Stri
     };
     let what = match (failure.stage, op) {
         (Stage::HookStatus, _) if failure.item > 128 => {
-            format!("killed by signal {}", failure.item - 128)
+            match failure.item - 128 {
+                // Go's words, which runc gives.
+                31 => "killed by signal 31: bad system call".to_owned(),
+                signal => format!("killed by signal {signal}"),
+            }
         }
         (Stage::HookStatus, _) => format!("exit status {}", failure.item),
         (Stage::HookTimeout, Op::Hook { timeout_ms, .. }) => {

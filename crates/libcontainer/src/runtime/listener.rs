@@ -44,7 +44,10 @@ struct ContainerProcessState<'a> {
 /// [`Error::Property`].
 pub(crate) fn connect(listener: &Listener) -> Result<OwnedFd, Error> {
     console::connect_to(&listener.path).map_err(|error| {
-        problem(format!("connect to the seccomp agent at {}: {error}", listener.path.display()))
+        problem(format!(
+            "failed to connect with seccomp agent at {}: {error}",
+            listener.path.display()
+        ))
     })
 }
 
