@@ -78,7 +78,7 @@ fn cwd_by_a_leaked_descriptor_is_not_the_hosts(attack: &Attack<'_>) -> TestResul
 /// T-09: the program is one of the host.
 fn program_by_a_leaked_descriptor_is_not_the_hosts(attack: &Attack<'_>) -> TestResult {
     let program = attack.runtime.directory().join("program");
-    fs::copy(bundle::BUSYBOX, &program)?;
+    bundle::copy_busybox(&program)?;
     let program = program.strip_prefix("/")?.to_string_lossy().into_owned();
     let control = attack.runtime.bundle(&["true"])?;
     let link = |rootfs: &Path, number: u32| -> Result<(), Failed> {

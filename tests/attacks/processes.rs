@@ -147,7 +147,7 @@ impl<'a> Watcher<'a> {
 /// A copy of busybox that this test alone has.
 fn careless_program(attack: &Attack<'_>) -> Result<PathBuf, Failed> {
     let path = attack.runtime.directory().join("attacked");
-    fs::copy(bundle::BUSYBOX, &path)?;
+    bundle::copy_busybox(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok(path)
 }

@@ -112,10 +112,17 @@ fn make_rootfs(rootfs: &Path) -> io::Result<()> {
     applets.try_for_each(|applet| symlink("busybox", rootfs.join("bin").join(applet)))
 }
 
+/// Copies busybox. By another process: what this one has open for writing, others of its threads hand on to the children
+/// that they start at that moment, and then nobody can execute it (ETXTBSY).
+pub fn copy_busybox(to: &Path) -> io::Result<()> {
+    let copied = std::process::Command::new("cp").arg(BUSYBOX).arg(to).status()?;
+    if copied.success() { Ok(()) } else { Err(io::Error::other(format!("cp: {copied}"))) }
+}
+
 /// Copies busybox to the run's directory once, so that each root file system only links to it.
 pub fn share_busybox(run: &Path) -> io::Result<()> {
     let shared = run.join("busybox");
-    fs::copy(BUSYBOX, &shared)?;
+    copy_busybox(&shared)?;
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755))
 }
 

@@ -341,7 +341,7 @@ fn cwd_by_an_inherited_descriptor_does_not_reach_the_host(runtime: &Runtime) -> 
 
 fn argument_by_an_inherited_descriptor_does_not_reach_the_host(runtime: &Runtime) -> TestResult {
     let busybox = runtime.directory().join("host-program");
-    fs::copy(bundle::BUSYBOX, &busybox)?;
+    bundle::copy_busybox(&busybox)?;
     let busybox = busybox
         .strip_prefix("/")
         .map_err(|error| error.to_string())?

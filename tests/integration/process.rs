@@ -137,7 +137,7 @@ fn program_on_a_noexec_mount_is_permission_denied(runtime: &Runtime) -> TestResu
     let bundle = runtime
         .bundle_with(&["/t/true"], |config| tmpfs(config, "/t", &["noexec", "tmpcopyup"]))?;
     fs::create_dir(bundle.in_rootfs("t"))?;
-    fs::copy(BUSYBOX, bundle.in_rootfs("t/true"))?;
+    crate::bundle::copy_busybox(&bundle.in_rootfs("t/true"))?;
     let outcome = runtime.run(&bundle)?.fails()?;
     ensure!(outcome.stderr.to_lowercase().contains("permission denied"), "another text: {outcome}");
     Ok(())
