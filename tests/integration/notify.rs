@@ -107,7 +107,7 @@ fn systemd_unit_with_run_hears_ready_and_the_pid_to_watch(runtime: &Runtime) -> 
     let bundle = runtime.bundle(&["sh", "-c", SERVICE])?;
     let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(&id);
     let run = manager.given_to(run).spawn()?;
-    runtime.wait_until("the service", || Ok(run.stdout().contains("notify.sock\n")))?;
+    runtime.wait_until("the service", || Ok(run.stdout().contains(" notify.sock\n")))?;
     say(runtime, &id, "READY=1")?;
     let heard = manager.hear_until("MAINPID=")?;
     ensure!(heard.contains(&"READY=1".to_owned()), "{heard:?}");
