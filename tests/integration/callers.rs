@@ -156,17 +156,20 @@ fn containerd_kills_by_number(runtime: &Runtime) -> TestResult {
 
 fn containerd_kills_all(runtime: &Runtime) -> TestResult {
     // In the host's pid namespace the end of the first process does not end the others.
+    kill_ends_all(runtime, "sleep 1001 & sleep 1002 & echo ready; wait", &["--all"])
+}
+
+/// A container without a pid namespace whose `script` starts others and says `ready`: containerd's `kill` ends all of them, and
+/// its `delete` works after.
+pub fn kill_ends_all(runtime: &Runtime, script: &str, flags: &[&str]) -> TestResult {
     let id = runtime.new_id();
-    let bundle = runtime.bundle_with(
-        &["sh", "-c", "sleep 1001 & sleep 1002 & echo ready; wait"],
-        |config| {
-            crate::bundle::remove(config, "/linux/namespaces", "type", "pid");
-        },
-    )?;
+    let bundle = runtime.bundle_with(&["sh", "-c", script], |config| {
+        crate::bundle::remove(config, "/linux/namespaces", "type", "pid");
+    })?;
     let created = runtime.create(&bundle, &id)?.ok()?;
     runtime.start(&id)?.ok()?;
     runtime.wait_until("the processes", || Ok(created.stdout_now() == "ready\n"))?;
-    as_containerd(runtime, &["kill", "--all", &id, "9"]).output()?.ok()?;
+    as_containerd(runtime, &[&["kill"], flags, &[&id, "9"]].concat()).output()?.ok()?;
     runtime.wait_until("the end of all", || {
         crate::leaks::reap(runtime.marker());
         Ok(crate::leaks::processes(runtime.marker()).is_empty())

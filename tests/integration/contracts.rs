@@ -10,8 +10,7 @@ use std::process::Stdio;
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::bundle::remove;
-use crate::callers::{FOREVER, as_containerd, log, running, stopped};
+use crate::callers::{FOREVER, as_containerd, kill_ends_all, log, running, stopped};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{NotOn, Root};
 use crate::runtime::{Invocation, Runtime};
@@ -120,20 +119,7 @@ fn podman_updates_from_a_file(runtime: &Runtime) -> TestResult {
 
 fn containerd_kills_a_pod_container_as_a_whole(runtime: &Runtime) -> TestResult {
     // In another's pid namespace nothing ends the others when init ends, and `kill ID 9` has no --all.
-    let id = runtime.new_id();
-    let bundle = runtime.bundle_with(&["sh", "-c", "sleep 1001 & echo ready; wait"], |config| {
-        remove(config, "/linux/namespaces", "type", "pid");
-    })?;
-    let created = runtime.create(&bundle, &id)?.ok()?;
-    runtime.start(&id)?.ok()?;
-    runtime.wait_until("the processes", || Ok(created.stdout_now() == "ready\n"))?;
-    as_containerd(runtime, &["kill", &id, "9"]).output()?.ok()?;
-    runtime.wait_until("the end of all", || {
-        crate::leaks::reap(runtime.marker());
-        Ok(crate::leaks::processes(runtime.marker()).is_empty())
-    })?;
-    as_containerd(runtime, &["delete", &id]).output()?.ok()?;
-    Ok(())
+    kill_ends_all(runtime, "sleep 1001 & echo ready; wait", &[])
 }
 
 fn containerd_deletes_a_created_container(runtime: &Runtime) -> TestResult {

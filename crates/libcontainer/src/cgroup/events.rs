@@ -5,9 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use super::{Cgroup, file};
 use crate::error::Error;
@@ -71,17 +69,8 @@ impl EventsFile {
             if left.is_zero() {
                 return Ok(false);
             }
-            self.poll(pause.min(left))?;
+            file::wait_for_change([&self.0], pause.min(left))?;
             pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Returns when the file has changed since it was read last, or after `pause`.
-    fn poll(&self, pause: Duration) -> rustix::io::Result<()> {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() };
-        match rustix::event::poll(&mut [PollFd::new(&self.0, PollFlags::PRI)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno),
         }
     }
 }

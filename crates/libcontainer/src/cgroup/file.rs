@@ -3,7 +3,9 @@
 //! Runs in: runtime.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -16,6 +18,20 @@ pub(super) fn is_gone(errno: Errno) -> bool {
 pub(super) fn open(cgroup: impl AsFd, name: &str, mode: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(cgroup, name, flags, Mode::empty())
+}
+
+/// Returns when one of the files has changed since it was read last, or after `time`, or for a signal.
+pub(super) fn wait_for_change<'a>(
+    files: impl IntoIterator<Item = &'a OwnedFd>,
+    time: Duration,
+) -> rustix::io::Result<()> {
+    let time = Timespec::try_from(time).map_err(|_| Errno::INVAL)?;
+    let mut files: Vec<_> =
+        files.into_iter().map(|file| PollFd::new(file, PollFlags::PRI)).collect();
+    match rustix::event::poll(&mut files, Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The whole file.

@@ -5,7 +5,6 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -76,16 +75,8 @@ impl Watch {
     }
 
     fn poll(&self, time: Duration) -> rustix::io::Result<()> {
-        let time = Timespec::try_from(time).map_err(|_| Errno::INVAL)?;
-        let mut files: Vec<PollFd<'_>> = [Some(self.events.file()), self.memory.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|file| PollFd::new(file, PollFlags::PRI))
-            .collect();
-        match rustix::event::poll(&mut files, Some(&time)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno),
-        }
+        let files = [Some(self.events.file()), self.memory.as_ref()];
+        file::wait_for_change(files.into_iter().flatten(), time)
     }
 
     fn count_kills(&self) -> u64 {
