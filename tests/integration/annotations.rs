@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 use crate::bundle::add;
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, NotOn, Program, Root};
-use crate::inside::nothing_left;
+use crate::inside::{nothing_left, refuses};
 use crate::runtime::{Outcome, Runtime};
 
 const OF_CRUN: &str = "the annotations are crun's";
 const TEXTS: &str = "the texts are ours";
 
 table! {
+    annotations_are_in_the_state_whatever_they_are: [Root],
+    annotation_without_a_key_is_refused: [Root, Corten(TEXTS)],
     podman_keeps_the_groups_of_its_user: [Root, Program("setpriv"), NotOn("runc", OF_CRUN)],
     groups_are_not_kept_unless_asked_for: [Root, Program("setpriv")],
     exec_keeps_the_groups_as_well: [Root, Program("setpriv"), Corten("crun 1.8 drops them")],
@@ -29,6 +31,35 @@ table! {
 
 fn annotated(config: &mut Value, name: &str, value: &str) {
     config["annotations"][name] = json!(value);
+}
+
+fn annotations_are_in_the_state_whatever_they_are(runtime: &Runtime) -> TestResult {
+    // No limit is the specification's; a Kubernetes object has 256 KiB of them.
+    let (long, many) = ("v".repeat(300_000), 2000);
+    let mut annotations = json!({ "a": "", "b/c.d-e_f": "\u{1}\"\\ü\n", "long": long });
+    for number in 0..many {
+        annotations[format!("org.example.{number}")] = json!(number.to_string());
+    }
+    let bundle =
+        runtime.bundle_with(&["true"], |config| config["annotations"] = annotations.clone())?;
+    let id = runtime.new_id();
+    runtime.create(&bundle, &id)?.ok()?;
+    let state: Value =
+        serde_json::from_str(&runtime.command(["state", &id]).output()?.ok()?.stdout)?;
+    // crun adds what it was started as.
+    for (key, value) in annotations.as_object().into_iter().flatten() {
+        ensure!(state["annotations"][key] == *value, "{key} is not as it was given");
+    }
+    Ok(())
+}
+
+fn annotation_without_a_key_is_refused(runtime: &Runtime) -> TestResult {
+    for (key, value, problem) in [("", json!("x"), "empty key"), ("a", json!(1), "invalid type")] {
+        refuses(runtime, &["/annotations/", problem], |config| {
+            config["annotations"] = json!({ key: value });
+        })?;
+    }
+    Ok(())
 }
 
 /// Runs `id -G` for a caller with these supplementary groups.

@@ -22,6 +22,10 @@ table! {
     probed_features_are_some_of_all: [Corten("--probe is ours")],
     features_are_those_that_the_planner_takes: [Corten(PLAN)],
     features_have_every_mount_option_that_the_planner_takes: [Corten(PLAN)],
+    features_name_every_hook_that_runs: [Corten(PLAN)],
+    features_name_the_annotations_that_act: [Corten(PLAN)],
+    features_have_every_capability_of_this_kernel: [NotOn("crun", OLD_CRUN)],
+    features_have_every_seccomp_word_that_the_planner_takes: [Corten(PLAN)],
     features_versions_are_taken: [Root, NotOn("runc", OLD_RUNC), NotOn("crun", OLD_CRUN)],
     containerd_asks_for_features_without_global_flags: [NotOn("crun", OLD_CRUN)],
     docker_asks_for_features_with_its_runtime_arguments: [NotOn("crun", OLD_CRUN)],
@@ -213,6 +217,86 @@ fn features_have_every_mount_option_that_the_planner_takes(runtime: &Runtime) ->
             superblock || !(text.contains(&format!("\"options\":[\"{word}\"]")) || data(word)),
             "{word} goes to the file system"
         );
+    }
+    Ok(())
+}
+
+fn features_name_every_hook_that_runs(runtime: &Runtime) -> TestResult {
+    let all = features(runtime, &[])?;
+    let schema = schema::read("config-schema.json")?;
+    let kinds = schema["properties"]["hooks"]["properties"].as_object().ok_or("no hooks")?;
+    ensure_eq!(all["hooks"].as_array().map(Vec::len), Some(kinds.len()));
+    for kind in kinds.keys() {
+        ensure!(has(&all["hooks"], kind), "{kind} is not among {}", all["hooks"]);
+        let bundle = runtime.bundle_with(&["true"], |config| {
+            add(config, &format!("/hooks/{kind}"), json!({ "path": "relative" }));
+        })?;
+        let plan = runtime.command(["plan", "--bundle"]).arg(bundle.path()).output()?;
+        plan.fails_with(&format!("/hooks/{kind}/0/path"))?;
+    }
+    Ok(())
+}
+
+/// What an annotation of the list changes is an error in a configuration where it cannot be.
+fn features_name_the_annotations_that_act(runtime: &Runtime) -> TestResult {
+    let all = features(runtime, &[])?;
+    let unsafe_ones = &all["potentiallyUnsafeConfigAnnotations"];
+    for (name, prefix) in
+        [("run.oci.handler", "run.oci."), ("org.systemd.property.Slice", "org.systemd.property.")]
+    {
+        ensure!(has(unsafe_ones, prefix), "{prefix} is not among {unsafe_ones}");
+        let bundle = runtime.bundle_with(&["true"], |config| {
+            config["annotations"][name] = json!("wasm");
+            config["linux"]["cgroupsPath"] = json!("system.slice:corten:x");
+        })?;
+        let plan = runtime.command(["plan", "--format", "json", "--bundle"]).arg(bundle.path());
+        let said = plan.global("--systemd-cgroup").output()?;
+        ensure!(format!("{said}").contains(&format!("/annotations/{name}")), "{name}: {said}");
+    }
+    Ok(())
+}
+
+fn features_have_every_capability_of_this_kernel(runtime: &Runtime) -> TestResult {
+    let all = features(runtime, &[])?;
+    let last: usize = read("/proc/sys/kernel/cap_last_cap").parse()?;
+    let names = all["linux"]["capabilities"].as_array().map_or(0, Vec::len);
+    ensure!(names > last, "{names} names, and the last is {last}");
+    Ok(())
+}
+
+fn features_have_every_seccomp_word_that_the_planner_takes(runtime: &Runtime) -> TestResult {
+    let all = features(runtime, &[])?;
+    let words = schema::read("defs-linux.json")?;
+    for (list, definition) in [
+        ("actions", "SeccompAction"),
+        ("operators", "SeccompOperators"),
+        ("archs", "SeccompArch"),
+        ("knownFlags", "SeccompFlag"),
+        ("supportedFlags", "SeccompFlag"),
+    ] {
+        for word in words["definitions"][definition]["enum"].as_array().into_iter().flatten() {
+            ensure!(
+                all["linux"]["seccomp"][list].as_array().is_some_and(|all| all.contains(word)),
+                "{word} is not among {list}"
+            );
+            let bundle = runtime.bundle_with(&["true"], |config| {
+                config["linux"]["seccomp"] = match list {
+                    "actions" => {
+                        json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent",
+                        "syscalls": [{ "names": ["getcwd"], "action": word }] })
+                    }
+                    "operators" => json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                        { "names": ["getcwd"], "action": "SCMP_ACT_LOG", "args": [
+                            { "index": 0, "value": 1, "op": word }] }] }),
+                    "archs" => {
+                        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": [word] })
+                    }
+                    _ => json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": [word] }),
+                };
+            })?;
+            let plan = runtime.command(["plan", "--bundle"]).arg(bundle.path()).output()?;
+            plan.ok().map_err(|error| format!("{word}: {}", error.message().unwrap_or("")))?;
+        }
     }
     Ok(())
 }

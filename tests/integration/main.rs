@@ -46,6 +46,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod notify;
+mod other_systems;
 mod paths;
 mod prober;
 mod probes;
@@ -92,6 +93,7 @@ fn tests() -> Vec<Test> {
         exec_terminal::tests(),
         features::tests(),
         notify::tests(),
+        other_systems::tests(),
         ps::tests(),
         probes::tests(),
         crash::tests(),

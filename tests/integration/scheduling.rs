@@ -2,6 +2,8 @@
 //!
 //! Runs in: any process.
 
+#![allow(unsafe_code, reason = "sched_getattr(2) has no wrapper")]
+
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
@@ -18,12 +20,16 @@ table! {
     oom_score_that_is_absent_stays: [Root],
     oom_score_out_of_range_is_refused: [Root, NotOn("crun", "leaves a process behind")],
     scheduler_batch_and_idle_are_set_with_their_nice: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
+    scheduler_of_every_policy_is_in_force: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
+    scheduler_deadline_has_its_times: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     scheduler_other_sets_nice: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     scheduler_with_a_flag_resets_on_fork: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     scheduler_that_contradicts_itself_is_refused: [Root, Corten("the rules of runc 1.2, with the pointer")],
     io_priority_is_as_given: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
+    io_priority_out_of_range_is_refused: [Root, Corten("the pointer")],
     personality_32_bit_is_seen_by_uname: [Root, NotOn("runc", NOT_YET)],
     personality_unknown_is_refused: [Root, NotOn("runc", NOT_YET)],
+    personality_flags_are_a_warning: [Root, Corten("runc ignores them, crun refuses them")],
     session_keyring_is_new: [Root, NotOn("crun", "names it after the container without _ses.")],
     no_new_keyring_keeps_that_of_the_caller: [Root],
     cpu_affinity_of_the_caller_is_not_inherited: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
@@ -74,6 +80,54 @@ fn scheduler_batch_and_idle_are_set_with_their_nice(runtime: &Runtime) -> TestRe
     }
     // sched_setattr(2): the nice value is for SCHED_OTHER and SCHED_BATCH.
     ensure_eq!(scheduling(runtime, &json!({ "policy": "SCHED_IDLE", "nice": 0 }))?.1, "5");
+    Ok(())
+}
+
+/// What sched_getattr(2) says of the process of a created container.
+fn attributes(runtime: &Runtime, scheduler: Value) -> Result<libc::sched_attr, Failed> {
+    let bundle = runtime.bundle_with(&["true"], |config| {
+        config["process"]["scheduler"] = scheduler;
+    })?;
+    let id = runtime.new_id();
+    runtime.create(&bundle, &id)?.ok()?;
+    let mut found = std::mem::MaybeUninit::<libc::sched_attr>::zeroed();
+    let size = size_of::<libc::sched_attr>();
+    let pid = runtime.pid(&id)?;
+    // SAFETY: the kernel writes at most `size` bytes to `found`, which has as many.
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, pid, found.as_mut_ptr(), size, 0) };
+    ensure_eq!(got, 0);
+    runtime.delete_force(&id)?.ok()?;
+    // SAFETY: zeroed at first, and any bytes are valid in its integers.
+    Ok(unsafe { found.assume_init() })
+}
+
+fn scheduler_of_every_policy_is_in_force(runtime: &Runtime) -> TestResult {
+    for (policy, number, priority) in [
+        ("SCHED_OTHER", libc::SCHED_OTHER, 0),
+        ("SCHED_BATCH", libc::SCHED_BATCH, 0),
+        ("SCHED_IDLE", libc::SCHED_IDLE, 0),
+        ("SCHED_FIFO", libc::SCHED_FIFO, 1),
+        ("SCHED_FIFO", libc::SCHED_FIFO, 99),
+        ("SCHED_RR", libc::SCHED_RR, 7),
+    ] {
+        let found = attributes(runtime, json!({ "policy": policy, "priority": priority }))?;
+        ensure_eq!(u32::try_from(number)?, found.sched_policy);
+        ensure_eq!(priority, found.sched_priority);
+    }
+    // A word of the specification that Linux has never had: sched_setattr(2) answers EINVAL.
+    refuses(runtime, &["/process/scheduler", "EINVAL"], |config| {
+        config["process"]["scheduler"] = json!({ "policy": "SCHED_ISO" });
+    })
+}
+
+fn scheduler_deadline_has_its_times(runtime: &Runtime) -> TestResult {
+    let scheduler = json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 20_000_000,
+        "period": 40_000_000, "flags": ["SCHED_FLAG_RECLAIM"] });
+    let found = attributes(runtime, scheduler)?;
+    let times = (found.sched_runtime, found.sched_deadline, found.sched_period);
+    ensure_eq!(times, (1_000_000, 20_000_000, 40_000_000));
+    ensure_eq!(found.sched_policy, u32::try_from(libc::SCHED_DEADLINE)?);
+    ensure_eq!(found.sched_flags, 2);
     Ok(())
 }
 
@@ -133,6 +187,18 @@ fn io_priority_is_as_given(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+fn io_priority_out_of_range_is_refused(runtime: &Runtime) -> TestResult {
+    for (priority, pointer) in [
+        (json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 }), "/process/ioPriority/priority"),
+        (json!({ "class": "IOPRIO_CLASS_RT", "priority": -1 }), "/process/ioPriority/priority"),
+        (json!({ "class": "IOPRIO_CLASS_NONE" }), "/process/ioPriority/class"),
+        (json!({ "priority": 1 }), "/process/ioPriority"),
+    ] {
+        refuses(runtime, &[pointer], |config| config["process"]["ioPriority"] = priority)?;
+    }
+    Ok(())
+}
+
 fn personality_32_bit_is_seen_by_uname(runtime: &Runtime) -> TestResult {
     let machine = |domain: Value| {
         output(runtime, &["uname", "-m"], |config| config["linux"]["personality"] = domain)
@@ -146,6 +212,17 @@ fn personality_32_bit_is_seen_by_uname(runtime: &Runtime) -> TestResult {
 
 fn personality_unknown_is_refused(runtime: &Runtime) -> TestResult {
     refusal(runtime, |config| config["linux"]["personality"] = json!({ "domain": "LINUX64" }))?;
+    Ok(())
+}
+
+fn personality_flags_are_a_warning(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle_with(&["true"], |config| {
+        config["linux"]["personality"] =
+            json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] });
+    })?;
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    let run = run.global("--log-level").global("warning").output()?.ok()?;
+    ensure!(run.stderr.contains("/linux/personality/flags: are ignored"), "{run}");
     Ok(())
 }
 

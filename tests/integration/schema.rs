@@ -16,6 +16,11 @@ pub fn problems(schema: &str, value: &Value) -> Result<Vec<String>, Failed> {
     Ok(check.problems)
 }
 
+/// One of the schemas as it is.
+pub fn read(schema: &str) -> Result<Value, Failed> {
+    Ok(Document::load(schema)?.root)
+}
+
 /// One of the files, by which references in it are resolved.
 struct Document {
     root: Value,

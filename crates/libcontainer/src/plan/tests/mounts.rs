@@ -34,6 +34,24 @@ fn mount_tmpfs_options_go_to_attributes_and_file_system() {
 }
 
 #[test]
+fn mount_label_is_an_option_of_mounts_that_know_it_and_else_set_on_their_root() {
+    let steps = |fstype: &str| {
+        let mount = json!({ "destination": "/x", "type": fstype, "source": "x" });
+        let plan =
+            planned(json!({ "mounts": [mount], "linux": { "mountLabel": "a:b:c:s0:c1,c2" } }));
+        plan.init.ops().map(|(_, op)| format!("{op:?}")).collect::<Vec<_>>().join("\n")
+    };
+    assert!(steps("tmpfs").contains(r#""context=a:b:c:s0:c1,c2""#), "{}", steps("tmpfs"));
+    assert!(steps("mqueue").contains("SelinuxFile"), "{}", steps("mqueue"));
+    for fstype in ["tmpfs", "proc", "sysfs", "cgroup"] {
+        assert!(!steps(fstype).contains("SelinuxFile"), "{fstype}");
+    }
+    for fstype in ["mqueue", "proc", "sysfs", "cgroup"] {
+        assert!(!steps(fstype).contains("context="), "{fstype}");
+    }
+}
+
+#[test]
 fn mount_tmpfs_readonly_waits_until_it_is_filled() {
     for (mount, waits) in [
         (json!({ "destination": "/t", "type": "tmpfs", "options": ["ro"] }), true),
