@@ -280,19 +280,17 @@ fn features_have_every_seccomp_word_that_the_planner_takes(runtime: &Runtime) ->
                 "{word} is not among {list}"
             );
             let bundle = runtime.bundle_with(&["true"], |config| {
-                config["linux"]["seccomp"] = match list {
-                    "actions" => {
-                        json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent",
-                        "syscalls": [{ "names": ["getcwd"], "action": word }] })
-                    }
-                    "operators" => json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-                        { "names": ["getcwd"], "action": "SCMP_ACT_LOG", "args": [
-                            { "index": 0, "value": 1, "op": word }] }] }),
-                    "archs" => {
-                        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": [word] })
-                    }
-                    _ => json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": [word] }),
-                };
+                let mut rule = json!({ "names": ["getcwd"], "action": "SCMP_ACT_NOTIFY" });
+                let mut profile =
+                    json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a" });
+                match list {
+                    "actions" => rule["action"] = word.clone(),
+                    "operators" => rule["args"] = json!([{ "index": 0, "value": 1, "op": word }]),
+                    "archs" => profile["architectures"] = json!([word]),
+                    _ => profile["flags"] = json!([word]),
+                }
+                profile["syscalls"] = json!([rule]);
+                config["linux"]["seccomp"] = profile;
             })?;
             let plan = runtime.command(["plan", "--bundle"]).arg(bundle.path()).output()?;
             plan.ok().map_err(|error| format!("{word}: {}", error.message().unwrap_or("")))?;
