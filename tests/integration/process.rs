@@ -32,6 +32,7 @@ table! {
     program_that_is_a_directory_is_refused: [Root, NotOn("crun", OTHER_WORDS)],
     program_on_a_noexec_mount_is_permission_denied: [Root],
     program_with_a_missing_interpreter_fails: [Root],
+    program_that_cannot_be_executed_is_one_bare_line_of_stderr: [Root, NotOn("crun", "logs it")],
     program_with_a_missing_interpreter_names_it: [Root, Corten(SAYS_LITTLE)],
     program_with_a_carriage_return_after_its_interpreter_is_explained: [Root, Corten(SAYS_LITTLE)],
     program_of_another_architecture_is_an_exec_format_error: [Root],
@@ -153,6 +154,18 @@ fn run_program(runtime: &Runtime, bytes: &[u8]) -> Result<Outcome, Failed> {
     Ok(outcome)
 }
 
+/// What is logged of it: stderr has only what runc says.
+fn log_of_program(runtime: &Runtime, bytes: &[u8]) -> Result<String, Failed> {
+    let bundle = runtime.bundle(&["/program"])?;
+    fs::write(bundle.in_rootfs("program"), bytes)?;
+    fs::set_permissions(bundle.in_rootfs("program"), fs::Permissions::from_mode(0o755))?;
+    let log = runtime.directory().join("log");
+    let run = runtime.command(["--log"]).arg(&log).arg("run").arg("--bundle").arg(bundle.path());
+    run.arg(runtime.new_id()).output()?.fails()?;
+    nothing_left(runtime)?;
+    Ok(fs::read_to_string(log)?)
+}
+
 fn program_with_a_missing_interpreter_fails(runtime: &Runtime) -> TestResult {
     let outcome = run_program(runtime, b"#!/no/such/interpreter\n")?;
     let text = outcome.stderr.to_lowercase();
@@ -161,22 +174,32 @@ fn program_with_a_missing_interpreter_fails(runtime: &Runtime) -> TestResult {
 }
 
 fn program_with_a_missing_interpreter_names_it(runtime: &Runtime) -> TestResult {
-    let outcome = run_program(runtime, b"#!/no/such/interpreter -x\necho\n")?;
-    ensure!(outcome.stderr.contains("/no/such/interpreter"), "not named: {outcome}");
+    let logged = log_of_program(runtime, b"#!/no/such/interpreter -x\necho\n")?;
+    ensure!(logged.contains("/no/such/interpreter"), "not named: {logged}");
     // A dynamic program whose loader the image has not: the host's own dynamic programs show it.
-    let outcome = run_program(runtime, &fs::read("/usr/bin/env")?)?;
-    ensure!(outcome.stderr.contains("/lib64/ld-linux-x86-64.so.2"), "not named: {outcome}");
+    let logged = log_of_program(runtime, &fs::read("/usr/bin/env")?)?;
+    ensure!(logged.contains("/lib64/ld-linux-x86-64.so.2"), "not named: {logged}");
     Ok(())
 }
 
 fn program_with_a_carriage_return_after_its_interpreter_is_explained(
     runtime: &Runtime,
 ) -> TestResult {
-    let outcome = run_program(runtime, b"#!/bin/sh\r\necho ran\r\n")?;
-    let text = outcome.stderr.to_lowercase();
-    ensure!(text.contains("no such file or directory"), "another text: {outcome}");
+    let text = log_of_program(runtime, b"#!/bin/sh\r\necho ran\r\n")?.to_lowercase();
+    ensure!(text.contains("no such file or directory"), "another text: {text}");
     let explained = text.contains("carriage return") || text.contains("cr lf");
-    ensure!(explained, "not explained: {outcome}");
+    ensure!(explained, "not explained: {text}");
+    Ok(())
+}
+
+/// As runc's init writes it, to the container's stderr and not to the log; a terminal and `--log` get what there is to know.
+fn program_that_cannot_be_executed_is_one_bare_line_of_stderr(runtime: &Runtime) -> TestResult {
+    for (bytes, line) in [
+        (&b"#!/mmnnttbb foo bar\nsh\n"[..], "exec /program: no such file or directory\n"),
+        (b"", "exec /program: exec format error\n"),
+    ] {
+        ensure_eq!(run_program(runtime, bytes)?.stderr, line);
+    }
     Ok(())
 }
 

@@ -97,6 +97,11 @@ fn stderr_format() -> Format {
     if io::stderr().is_terminal() { Format::Plain } else { Format::Text }
 }
 
+/// Whether errors go to stderr by being logged as text for a program or a file: no human is there.
+pub fn is_text_on_stderr() -> bool {
+    SINK.get().is_some_and(|sink| sink.format == Format::Stderr && stderr_format() == Format::Text)
+}
+
 /// Whether errors go to stderr by being logged.
 pub fn is_stderr() -> bool {
     SINK.get().is_some_and(|sink| sink.file.is_none())

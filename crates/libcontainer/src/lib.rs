@@ -35,6 +35,7 @@ mod sys;
 pub mod trace;
 
 pub use container::{Console, Container, ContainerProcess, CreateOptions, ExecOptions, ExitStatus};
+pub use corten_plan::Stage;
 pub use error::{Error, HookError, InitError};
 pub use signal::Signal;
 pub use state::{ContainerId, Status};

@@ -44,6 +44,20 @@ fn case_of_a_key_counts_for_nothing() {
     assert!(check(&twice).is_err(), "two readers may take another one of the two");
 }
 
+/// runc's own suite has `cpu` and `CPU`, of which Go makes one.
+#[test]
+fn limits_in_two_spellings_of_their_key_are_one_object() {
+    let with_cpu = |first: Value, second: Value| {
+        check(&with(json!({ "linux": { "resources": { "cpu": first, "CPU": second } } })))
+    };
+    let (spec, _) = with_cpu(json!({ "shares": 5 }), json!({ "Cpus": "0" })).expect("accepted");
+    let cpu = spec.linux.and_then(|linux| linux.resources).and_then(|it| it.cpu).expect("cpu");
+    assert_eq!((cpu.shares, cpu.cpus.as_str(), cpu.quota), (Some(5), "0", None));
+    assert!(with_cpu(json!({ "shares": 5 }), Value::Null).is_ok());
+    let error = with_cpu(json!({ "shares": 5 }), json!({ "SHARES": 5 })).unwrap_err();
+    assert_eq!(error.to_string(), "/linux/resources: duplicate field `shares`");
+}
+
 fn check(text: &str) -> Result<(Spec, Vec<SpecError>), SpecError> {
     let spec = parse(text.as_bytes())?;
     let warnings = validate(&spec)?;

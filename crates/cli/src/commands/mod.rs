@@ -17,7 +17,7 @@ mod plan;
 mod ps;
 mod restore;
 mod resume;
-mod run;
+pub mod run;
 mod spec;
 mod start;
 mod state;

@@ -4,6 +4,8 @@
 
 use crate::exit::ExitCode;
 
+use std::fmt;
+
 use anyhow::{Context, bail};
 use libcontainer::Container;
 
@@ -34,7 +36,17 @@ pub struct Args {
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let outcome =
         if args.detach { detached(&args, globals) } else { in_foreground(&args, globals) };
-    outcome.context("corten run failed")
+    outcome.context(RunFailed)
+}
+
+/// What every error of run begins with.
+#[derive(Debug)]
+pub struct RunFailed;
+
+impl fmt::Display for RunFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("corten run failed")
+    }
 }
 
 fn detached(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Container;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, with_causes};
-use crate::plan::{Setting, Update, device_program, limits, properties};
+use crate::plan::{Setting, Update, device_program, limits, properties, round_quotas};
 use crate::spec::{LinuxDeviceCgroup, LinuxMemory, LinuxResources, SpecError};
 use crate::state::{Found, Record, Status, UnitRecord};
 
@@ -29,7 +29,10 @@ impl Container {
         }
         // Not as it was loaded: another update may have come before this one.
         let Found::Record(mut record) = self.dir.read()? else { return Err(self.not_running()) };
-        let update = Update::new(&record.resources, asked).map_err(refused)?;
+        let mut update = Update::new(&record.resources, asked).map_err(refused)?;
+        if record.cgroup.unit.is_some() {
+            round_quotas(&mut update.settings);
+        }
         for warning in &update.warnings {
             log::warn!("{}: {}", warning.pointer, warning.text);
         }
@@ -73,7 +76,7 @@ impl Container {
     }
 }
 
-/// systemd writes them, too, and rounds some: once more, exact.
+/// systemd writes them, too, and some as another text (io): once more, exact.
 fn tell_systemd(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Error> {
     systemd::set_limits(unit, limits(settings))?;
     cgroup.apply(settings)

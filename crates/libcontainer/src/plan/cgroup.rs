@@ -27,6 +27,7 @@ pub(super) fn plan(
     let late = put_off(inputs, &mut settings);
     let (unit, path) = match inputs.request.systemd {
         Some(manager) => {
+            unit::round_quotas(&mut settings);
             let (unit, path) = unit::plan(inputs, manager, &settings)?;
             (Some(unit), path)
         }

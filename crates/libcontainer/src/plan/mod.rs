@@ -55,8 +55,8 @@ pub use self::seccomp::{Listener, SeccompPlan};
 pub use self::types::{
     CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
 };
-pub(crate) use self::unit::limits;
 pub use self::unit::{Manager, Property, UnitPlan, pids};
+pub(crate) use self::unit::{limits, round_quotas};
 
 use self::mounts::PlannedMount;
 use self::namespaces::Namespaces;

@@ -1,8 +1,8 @@
 //! What is written to a scope's cgroup, as properties of the unit: what systemd knows of, it does not undo when it writes the
 //! files itself (`daemon-reload`, `systemctl set-property`).
 //!
-//! The input is the same list of writes that the cgroupfs driver makes, which the systemd driver makes too, afterwards: exact values
-//! (systemd rounds a CPU quota) and what is no property (hugetlb, rdma, most of `unified`). The table is runc's
+//! The input is the same list of writes that the cgroupfs driver makes, which the systemd driver makes too, afterwards, for what is
+//! no property (hugetlb, rdma, most of `unified`); a CPU quota as systemd rounds it ([`round_quota`]). The table is runc's
 //! (opencontainers/cgroups, `systemd/v2.go`) and, for io, crun's.
 //!
 //! Runs in: any process.
@@ -76,21 +76,42 @@ fn single(file: &str, text: &str) -> Option<Property> {
     }
 }
 
-/// `QUOTA [PERIOD]`. Rounded up, so that a cgroup below can have what was asked for.
 fn cpu_max(text: &str) -> Option<[Property; 2]> {
+    let (_, period) = quota_and_period(text)?;
+    Some([
+        property("CPUQuotaPeriodUSec", Value::Uint64(period)),
+        property("CPUQuotaPerSecUSec", Value::Uint64(per_second(text)?)),
+    ])
+}
+
+/// `QUOTA [PERIOD]`.
+fn quota_and_period(text: &str) -> Option<(u64, u64)> {
     let mut words = text.split_whitespace();
     let quota = limit(words.next()?)?;
     let period = words.next().map_or(Some(DEFAULT_PERIOD), |word| word.parse().ok())?;
-    let per_second = if quota == INFINITY {
-        INFINITY
-    } else {
-        let exact = u128::from(quota) * 1_000_000 / u128::from(period).max(1);
-        u64::try_from(exact).ok()?.checked_next_multiple_of(PERCENT)?
-    };
-    Some([
-        property("CPUQuotaPeriodUSec", Value::Uint64(period)),
-        property("CPUQuotaPerSecUSec", Value::Uint64(per_second)),
-    ])
+    Some((quota, period))
+}
+
+/// Microseconds in each second, rounded up, so that a cgroup below can have what was asked for.
+fn per_second(text: &str) -> Option<u64> {
+    let (quota, period) = quota_and_period(text)?;
+    if quota == INFINITY {
+        return Some(INFINITY);
+    }
+    let exact = u128::from(quota) * 1_000_000 / u128::from(period).max(1);
+    u64::try_from(exact).ok()?.checked_next_multiple_of(PERCENT)
+}
+
+/// A text of `cpu.max` with the quota that systemd makes of it, as runc writes it since 1.4: at each `daemon-reload` systemd would
+/// write that anyway. `None`: it is the same, or not understood.
+pub(super) fn round_quota(text: &str) -> Option<String> {
+    let (quota, period) = quota_and_period(text)?;
+    let per_second = per_second(text)?;
+    if per_second == INFINITY {
+        return None;
+    }
+    let rounded = u64::try_from(u128::from(per_second) * u128::from(period) / 1_000_000).ok()?;
+    (rounded > quota).then(|| format!("{rounded} {period}"))
 }
 
 /// A number as the kernel's `memparse` reads it, or `max`.
@@ -248,7 +269,7 @@ mod tests {
             ),
             ("cpu.max", "50000", &["CPUQuotaPeriodUSec=100000", "CPUQuotaPerSecUSec=500000"]),
             ("cpu.max", "max 50000", &["CPUQuotaPeriodUSec=50000", "CPUQuotaPerSecUSec=infinity"]),
-            // 33.3 % is rounded up to 34 %.
+            // 33.3 % is rounded up to 34 %: see `quota_is_rounded_as_systemd_does`.
             (
                 "cpu.max",
                 "33300 100000",
@@ -287,6 +308,25 @@ mod tests {
         ];
         for (file, text, expected) in table {
             assert_eq!(shown(&[(file, text)]), *expected, "{file} = {text:?}");
+        }
+    }
+
+    #[test]
+    fn quota_is_rounded_as_systemd_does() {
+        for (text, rounded) in [
+            ("33300 100000", Some("34000 100000")),
+            ("500000 900000", Some("504000 900000")),
+            ("1 1000000", Some("10000 1000000")),
+            ("33300", Some("34000 100000")),
+            ("50000 100000", None),
+            ("max 100000", None),
+            ("max", None),
+            ("5 0", None),
+            ("18446744073709551614 1", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(round_quota(text).as_deref(), rounded, "{text:?}");
         }
     }
 

@@ -91,8 +91,6 @@ pub(super) fn plan(
         Property::new("TasksAccounting", true.into()),
         // Ended by whoever made it, not by a shutdown's order of units.
         Property::new("DefaultDependencies", false.into()),
-        // A unit that has failed (OOM) is unloaded like others, and its name is free again.
-        Property::new("CollectMode", "inactive-or-failed".to_owned().into()),
     ];
     properties.extend(annotations(inputs)?);
     properties.extend(limits(settings));
@@ -102,6 +100,15 @@ pub(super) fn plan(
 /// What systemd knows of the limits that are written to the cgroup.
 pub(crate) fn limits(settings: &[Setting]) -> Vec<Property> {
     properties::of_writes(settings.iter().map(|setting| (&*setting.file, &*setting.text)))
+}
+
+/// What systemd would write in place of the asked: the files are to say what the unit's properties say.
+pub(crate) fn round_quotas(settings: &mut [Setting]) {
+    for setting in settings.iter_mut().filter(|setting| setting.file == "cpu.max") {
+        if let Some(text) = properties::round_quota(&setting.text) {
+            setting.text = text;
+        }
+    }
 }
 
 /// Slice and name of `slice:prefix:name`; without any, what runc takes, with our name for its own.

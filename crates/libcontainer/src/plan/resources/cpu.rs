@@ -8,6 +8,9 @@ use crate::spec::LinuxCpu;
 
 const SHARES: &str = "/linux/resources/cpu/shares";
 
+/// Why a weight is not written: the kernel would answer EINVAL. It begins as runc's warning does.
+pub(super) const IDLE: &str = "unable to apply both: is ignored as long as cpu.idle is 1";
+
 /// The kernel's (`cgroup-v2.rst`, "cpu.max"), in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 const DEFAULT_WEIGHT: u64 = 100;
@@ -18,11 +21,7 @@ pub(super) fn set(cpu: &LinuxCpu, settings: &mut Vec<Setting>, warnings: &mut Ve
         settings.push(setting.unless(idle == 0));
     }
     match cpu.shares.and_then(weight) {
-        // The kernel answers EINVAL.
-        Some(_) if cpu.idle == Some(1) => {
-            let text = "is ignored as long as cpu/idle is 1";
-            warnings.push(Remark::new(SHARES, text));
-        }
+        Some(_) if cpu.idle == Some(1) => warnings.push(Remark::new(SHARES, IDLE)),
         Some(weight) => {
             let setting = Setting::new(SHARES, "cpu.weight", weight.to_string());
             settings.push(setting.unless(weight == DEFAULT_WEIGHT));

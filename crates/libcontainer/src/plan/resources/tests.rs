@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::cpu::weight;
-use super::{Otherwise, Setting, settings};
+use super::{Otherwise, Setting, Update, settings};
 use crate::plan::types::Remark;
 use crate::spec::{LinuxResources, SpecError};
 
@@ -112,6 +112,11 @@ fn cpu_of_every_kind_is_written_as_runc_does() {
         (json!({ "cpu": { "idle": 0, "shares": 512 } }), &["cpu.idle=0", "cpu.weight=59"]),
         // runc writes the weight too, and fails.
         (json!({ "cpu": { "idle": 1, "shares": 512 } }), &["cpu.idle=1"]),
+        (json!({ "unified": { "cpu.idle": "1", "cpu.weight": "8" } }), &["cpu.idle=1"]),
+        (
+            json!({ "cpu": { "idle": 0 }, "unified": { "cpu.weight": "8" } }),
+            &["cpu.idle=0", "cpu.weight=8"],
+        ),
         (json!({ "cpu": { "cpus": "0-1" } }), &["cpuset.cpus=0-1"]),
         (json!({ "cpu": { "mems": "0" } }), &["cpuset.mems=0"]),
         (
@@ -272,6 +277,33 @@ fn unified_is_written_last_and_line_by_line() {
             &["pids.max=7", "memory.max=5", "memory.max=9"],
         ),
     ]);
+}
+
+#[test]
+fn update_of_the_weight_alone_ends_idleness() {
+    let resources = |value: Value| serde_json::from_value(value).unwrap();
+    let written = |recorded: Value, asked: Value| {
+        let update = Update::new(&resources(recorded), &resources(asked)).unwrap();
+        let texts = update.settings.iter().map(|it| format!("{}={}", it.file, it.text));
+        texts.collect::<Vec<_>>()
+    };
+    for recorded in
+        [json!({ "cpu": { "idle": 1, "shares": 9 } }), json!({ "unified": { "cpu.idle": "1" } })]
+    {
+        for (asked, expected) in [
+            (json!({ "cpu": { "shares": 512 } }), &["cpu.idle=0", "cpu.weight=59"][..]),
+            (json!({ "unified": { "cpu.weight": "8" } }), &["cpu.idle=0", "cpu.weight=8"]),
+            (json!({ "cpu": { "shares": 512, "idle": 1 } }), &["cpu.idle=1"]),
+            (json!({ "unified": { "cpu.weight": "8", "cpu.idle": "1" } }), &["cpu.idle=1"]),
+            (json!({ "pids": { "limit": 5 } }), &["pids.max=5"]),
+        ] {
+            let mut found = written(recorded.clone(), asked.clone());
+            // The weight that waited is written as well, before the one of `unified`.
+            found.retain(|text| text != "cpu.weight=3");
+            assert_eq!(found, expected, "{recorded} and {asked}");
+        }
+    }
+    assert_eq!(written(json!({}), json!({ "cpu": { "shares": 512 } })), ["cpu.weight=59"]);
 }
 
 #[test]

@@ -30,6 +30,13 @@ pub(super) fn set(
     for (file, value) in unified {
         let origin = Origin::member(POINTER, file);
         refuse(file, &origin)?;
+        let is_idle = |it: &&Setting| it.file == "cpu.idle" && it.text.trim() == "1";
+        if file == "cpu.weight"
+            && settings.iter().rfind(|it| it.file == "cpu.idle").filter(is_idle).is_some()
+        {
+            warnings.push(Remark::new(&origin, super::cpu::IDLE));
+            continue;
+        }
         let also = settings.iter().take(before).find(|setting| setting.file == *file);
         if let Some(also) = also.filter(|also| also.text != value.trim_end()) {
             let text = format!("is written after {} and overrides it", also.origin);

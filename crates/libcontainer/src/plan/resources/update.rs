@@ -88,7 +88,24 @@ fn merge(mut all: LinuxResources, asked: &LinuxResources) -> LinuxResources {
     }
     extend(&mut all.rdma, &asked.rdma);
     extend(&mut all.unified, &asked.unified);
+    if asks_for_a_weight_alone(asked) && is_idle(&all) {
+        all.unified.remove("cpu.idle");
+        all.cpu.get_or_insert_default().idle = Some(0);
+    }
     all
+}
+
+/// Of an idle cgroup that ends the idleness, as systemd does it for runc: its `CPUWeight=` is both.
+fn asks_for_a_weight_alone(asked: &LinuxResources) -> bool {
+    let cpu = asked.cpu.as_ref();
+    let shares = cpu.and_then(|cpu| cpu.shares).is_some_and(|shares| shares != 0);
+    let has = |file| asked.unified.contains_key(file);
+    (shares || has("cpu.weight")) && cpu.is_none_or(|cpu| cpu.idle.is_none()) && !has("cpu.idle")
+}
+
+fn is_idle(all: &LinuxResources) -> bool {
+    let of_cpu = all.cpu.as_ref().and_then(|cpu| cpu.idle) == Some(1);
+    all.unified.get("cpu.idle").map_or(of_cpu, |text| text.trim() == "1")
 }
 
 fn extend<V: Clone>(all: &mut BTreeMap<String, V>, asked: &BTreeMap<String, V>) {

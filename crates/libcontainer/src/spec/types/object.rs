@@ -16,6 +16,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 /// - `(required)`: absent is an error.
 /// - `(written)`: written even where it has its default, as Go does without `omitempty`.
 /// - `(word)`: an empty string is absent.
+/// - `(merged)`: an object; in two spellings of its key (`cpu`, `CPU`) it is one, as for Go, unless both have the same property.
 macro_rules! objects {
     ($(
         $(#[$attribute:meta])*
@@ -33,15 +34,20 @@ macro_rules! objects {
             const KEYS: &'static [&'static str] = &[$( $key, )*];
 
             fn read<'de, A: serde::de::MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {
-                use $crate::spec::types::object::{KnownKey, ignore, once};
+                use $crate::spec::types::object::{KnownKey, ignore};
                 $( let mut $field: Option<$type> = None; )*
                 while let Some(key) = members.next_key_seed(KnownKey(Self::KEYS))? {
                     match key {
-                        $( Some($key) => once(&mut $field, $key, read_member!(members $($kind)?))?, )*
+                        $( Some($key) => take_member!($field $key members $($kind)?), )*
                         _ => ignore(&mut members)?,
                     }
                 }
                 Ok(Self { $( $field: finish_member!($field $key $($kind)?), )* })
+            }
+
+            fn absorb(&mut self, other: Self) -> Result<(), &'static str> {
+                $( merge_member!(self.$field, other.$field, $key $(, $kind)?); )*
+                Ok(())
             }
         }
 
@@ -64,6 +70,19 @@ macro_rules! objects {
     )* };
 }
 
+macro_rules! take_member {
+    ($field:ident $key:literal $members:ident merged) => {
+        $crate::spec::types::object::merge(&mut $field, $key, $members.next_value()?)?
+    };
+    ($field:ident $key:literal $members:ident $($kind:ident)?) => {
+        $crate::spec::types::object::once(
+            &mut $field,
+            $key,
+            read_member!($members $($kind)?),
+        )?
+    };
+}
+
 macro_rules! read_member {
     ($members:ident word) => {
         $members.next_value::<Option<$crate::spec::words::WordOrEmpty<_>>>()?.map(|word| word.0)
@@ -82,8 +101,17 @@ macro_rules! finish_member {
     };
 }
 
+macro_rules! merge_member {
+    ($mine:expr, $other:expr, $key:literal, required) => {
+        $crate::spec::types::object::twice($other, $key)?
+    };
+    ($mine:expr, $other:expr, $key:literal $(, $kind:ident)?) => {
+        $crate::spec::types::object::join(&mut $mine, $other, $key)?
+    };
+}
+
 macro_rules! member_is_written {
-    ($value:expr, $type:ty $(, word)?) => {
+    ($value:expr, $type:ty $(, word)? $(, merged)?) => {
         $value != <$type>::default()
     };
     ($value:expr, $type:ty, $kind:ident) => {
@@ -98,6 +126,12 @@ pub(in crate::spec) trait Object: Sized {
 
     /// Reads the members.
     fn read<'de, A: MapAccess<'de>>(members: A) -> Result<Self, A::Error>;
+
+    /// Takes the members of another one.
+    ///
+    /// # Errors
+    /// The key that both have.
+    fn absorb(&mut self, other: Self) -> Result<(), &'static str>;
 }
 
 /// Reads an object, and nothing but an object.
@@ -155,6 +189,40 @@ pub(in crate::spec) fn once<T, E: Error>(
     }
     *field = value;
     Ok(())
+}
+
+/// Takes the value of a key, or adds it to what another spelling of the key has brought.
+pub(in crate::spec) fn merge<T: Object, E: Error>(
+    field: &mut Option<Option<T>>,
+    key: &'static str,
+    value: Option<Option<T>>,
+) -> Result<(), E> {
+    match (field, value.flatten()) {
+        (Some(Some(first)), Some(other)) => first.absorb(other).map_err(E::duplicate_field),
+        (field, Some(value)) => once(field, key, Some(Some(value))),
+        (_, None) => Ok(()),
+    }
+}
+
+/// Takes the member of another object, unless this one has it too.
+pub(in crate::spec) fn join<T: Default + PartialEq>(
+    mine: &mut T,
+    other: T,
+    key: &'static str,
+) -> Result<(), &'static str> {
+    if other == T::default() {
+        return Ok(());
+    }
+    if *mine != T::default() {
+        return twice(other, key);
+    }
+    *mine = other;
+    Ok(())
+}
+
+/// Refuses the member of two objects that both have.
+pub(in crate::spec) fn twice<T>(_: T, key: &'static str) -> Result<(), &'static str> {
+    Err(key)
 }
 
 /// Skips the value of an unknown key.

@@ -13,13 +13,13 @@ objects! {
         /// Device rules, in order: the last that matches decides.
         "devices" devices: Vec<LinuxDeviceCgroup>,
         /// Memory.
-        "memory" memory: Option<LinuxMemory>,
+        "memory" (merged) memory: Option<LinuxMemory>,
         /// Processor time.
-        "cpu" cpu: Option<LinuxCpu>,
+        "cpu" (merged) cpu: Option<LinuxCpu>,
         /// Number of tasks.
         "pids" pids: Option<LinuxPids>,
         /// Block devices.
-        "blockIO" block_io: Option<LinuxBlockIo>,
+        "blockIO" (merged) block_io: Option<LinuxBlockIo>,
         /// Huge pages, by size.
         "hugepageLimits" hugepage_limits: Vec<LinuxHugepageLimit>,
         /// Network classes.
