@@ -39,6 +39,7 @@ mod exec_terminal;
 mod features;
 mod hook_failures;
 mod hooks;
+mod idmap;
 mod invocations;
 mod lifecycle;
 mod lsm;
@@ -77,6 +78,7 @@ fn tests() -> Vec<Test> {
         concurrent::tests(),
         sysctl::tests(),
         systemd::tests(),
+        idmap::tests(),
         invocations::tests(),
         hook_failures::tests(),
         update::tests(),

@@ -53,7 +53,6 @@ table! {
     unknown_word_error_names_the_entry_and_the_word: [Root, Corten("errors have the JSON pointer")],
     file_system_data_on_a_bind_is_refused:
         [Root, Corten("a bind ignores them; runc since 1.2 says so, 1.1.5 and crun start without a word")],
-    id_mapped_words_are_refused_until_they_work: [Root, Corten("issue 2: refused by name")],
 }
 
 /// An option list, and the words that mountinfo must and must not have.
@@ -454,12 +453,4 @@ fn unknown_word_error_names_the_entry_and_the_word(runtime: &Runtime) -> TestRes
 fn file_system_data_on_a_bind_is_refused(runtime: &Runtime) -> TestResult {
     let texts = ["/mounts/7", "size=1m"];
     refuses(runtime, &texts, |config| bind(config, "/t", "/tmp", &["rbind", "size=1m"]))
-}
-
-fn id_mapped_words_are_refused_until_they_work(runtime: &Runtime) -> TestResult {
-    for word in ["idmap", "ridmap"] {
-        let texts = ["/mounts/7/options/1", "id-mapped"];
-        refuses(runtime, &texts, |config| bind(config, "/t", "/tmp", &["rbind", word]))?;
-    }
-    Ok(())
 }

@@ -34,6 +34,13 @@ impl HostMount {
         Ok(mounted)
     }
 
+    /// `source` at `path`, which is made.
+    pub fn bind(source: &Path, path: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&path)?;
+        mount(Some(source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        Ok(Self { path })
+    }
+
     /// Makes `path` a mount of its own, so that it can have a propagation of its own.
     pub fn on_itself(path: PathBuf) -> io::Result<Self> {
         mount(Some(&path), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;

@@ -12,6 +12,7 @@ use crate::copy_up;
 use crate::kept::Kept;
 use crate::path::Path;
 use crate::plain;
+use crate::process;
 use crate::report::{At, Detail, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
@@ -145,6 +146,7 @@ pub fn file_system(
         set(mounted.get(), 0, later, 0).at(Stage::Attr)?;
     }
     finish(mounted.get(), attributes)?;
+    map_ids(init, mounted.get(), flags)?;
     mount::move_mount(mounted.get(), target.get()).at(Stage::Attach)?;
     if flags & (COPY_UP | KEPT) == KEPT && new.fallback.is_none() && new.fstype == c"tmpfs" {
         init.kept = Kept::new(path, mounted);
@@ -255,6 +257,7 @@ pub fn bind(
     let leaf = if is_directory { Leaf::MOUNT_POINT } else { Leaf::File };
     let target = open_target(init, path, leaf, flags)?.fd;
     finish(tree.get(), attributes)?;
+    map_ids(init, tree.get(), flags)?;
     mount::move_mount(tree.get(), target.get())
         .or_else(|errno| attach_error(is_directory, &target, errno))
 }
@@ -319,6 +322,11 @@ fn finish(tree: FdRef<'_>, attributes: &Attributes) -> Done {
             .item(Stage::Propagation, item)?;
     }
     Ok(())
+}
+
+/// Before it is attached: a mount that was ever to be seen keeps its ids (`can_idmap_mount` in fs/namespace.c).
+fn map_ids(init: &mut Init, mount: FdRef<'_>, flags: u32) -> Done {
+    if flags & mount_flags::ID_MAP == 0 { Ok(()) } else { process::map_ids(init, mount) }
 }
 
 /// The target of a mount, made where it is missing, and checked.

@@ -17,7 +17,7 @@ use crate::sys::abi::{
     KEY_POS_ALL, KEY_USR_NEW, KEY_USR_SEARCH, O_NONBLOCK, PATH_MAX, PR_SET_PDEATHSIG,
     RLIMIT_NOFILE, S_IFREG, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM,
 };
-use crate::sys::{self, Errno, fs, memory, process, socket};
+use crate::sys::{self, Errno, FdRef, fs, memory, process, socket};
 use crate::target;
 
 /// How many lines of `/etc/passwd` are looked at: the image must not make us read for ever.
@@ -105,6 +105,17 @@ pub fn let_go_of_runtime(init: &mut Init) -> Done {
         init.dies_with_runtime = false;
     }
     Ok(())
+}
+
+/// Has the runtime give a detached mount its id mapping. It takes the privilege over both the file system and the mapping, and
+/// an init in a user namespace has at most one of them.
+///
+/// # Errors
+/// [`Stage::Wait`]. When the runtime could not, init is killed.
+pub fn map_ids(init: &mut Init, mount: FdRef<'_>) -> Done {
+    let frame = Frame::IdMap { op: init.op }.encode();
+    socket::send_fd(init.handles.get(Handle::SOCKET)?, &frame, mount).at(Stage::Wait)?;
+    receive_go(init)
 }
 
 fn receive_go(init: &mut Init) -> Done {

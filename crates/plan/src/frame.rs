@@ -9,6 +9,8 @@
 //!                  Warned(failure)     something failed that must not stop the container
 //!                  Listener(number)    the next call but close_range loads a filter, and gives a listener that number; from
 //!                                      then on until the runtime has it, init waits for nobody
+//!                  IdMap(op)           a detached mount is attached: the runtime gives it the id mapping that this op wants; init
+//!                                      waits for Go
 //!                  end of file         execve worked (the socket is close-on-exec), or init died
 //! runtime → init   Go(ignored)         go on; `ignored`: signals whose disposition init resets before execve;
 //!                                      attached at Mounted/Ready: the state JSON for hooks, where the plan has any
@@ -143,6 +145,9 @@ stages! {
     Chdir = 37, "change the directory";
     /// `seccomp`: loading the filter.
     Filter = 38, "load the system call filter";
+    /// `mount_setattr(MOUNT_ATTR_IDMAP)`, which the runtime does; `detail` is the type of the file system, `item` 1 where
+    /// only a mount below it is refused.
+    IdMap = 39, "set the id mapping of the mount";
 }
 
 /// An op that failed.
@@ -177,6 +182,11 @@ pub enum Frame<'a> {
         number: i32,
     },
     /// See the module.
+    IdMap {
+        /// Index of the op in the plan.
+        op: u16,
+    },
+    /// See the module.
     Go {
         /// Bit n-1 is set: signal n is ignored in the runtime's caller, and init sets it back to its default.
         ignored: u64,
@@ -189,6 +199,7 @@ const FAILED: u8 = 3;
 const WARNED: u8 = 4;
 const GO: u8 = 5;
 const LISTENER: u8 = 6;
+const ID_MAP: u8 = 7;
 
 impl<'a> Frame<'a> {
     /// The frame as bytes: kind, stage or point, op, item, detail's length, errno, then 8 bytes of `ignored` or the
@@ -209,6 +220,10 @@ impl<'a> Frame<'a> {
             Self::Listener { number } => {
                 bytes[0] = LISTENER;
                 bytes[8..12].copy_from_slice(&number.to_le_bytes());
+            }
+            Self::IdMap { op } => {
+                bytes[0] = ID_MAP;
+                bytes[2..4].copy_from_slice(&op.to_le_bytes());
             }
             Self::Go { ignored } => {
                 bytes[0] = GO;
@@ -235,6 +250,7 @@ impl<'a> Frame<'a> {
                 let number = bytes[8..12].try_into().map_err(|_| Malformed)?;
                 Ok(Self::Listener { number: i32::from_le_bytes(number) })
             }
+            (ID_MAP, _) => Ok(Self::IdMap { op: u16::from_le_bytes([bytes[2], bytes[3]]) }),
             (GO, _) => {
                 let ignored = bytes[16..24].try_into().map_err(|_| Malformed)?;
                 Ok(Self::Go { ignored: u64::from_le_bytes(ignored) })

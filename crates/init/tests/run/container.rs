@@ -402,6 +402,7 @@ fn seen(bytes: &[u8]) -> Seen {
         Frame::Failed(failure) => Seen::Failed(owned(failure)),
         Frame::Warned(failure) => Seen::Warned(owned(failure)),
         Frame::Listener { number } => Seen::Listener(number),
+        Frame::IdMap { .. } => panic!("init sent an id-mapped mount"),
         Frame::Go { .. } => panic!("init sent Go"),
     }
 }

@@ -10,7 +10,7 @@ use corten_plan::{Frame, Point};
 use super::ContainerProcess;
 use crate::error::{Error, InitError};
 use crate::plan::{InitPlan, describe};
-use crate::runtime::link::{Link, Message};
+use crate::runtime::link::{Asked, Link, Message};
 use crate::sys::wait::ExitStatus;
 
 /// With one process that executes a plan.
@@ -22,19 +22,18 @@ pub(super) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Waits until it has reached the next point; `listener` is called when it is about to load a filter whose listener will
-    /// have that number.
+    /// Waits until it has reached the next point; `answer` is called for what it needs until then.
     pub fn next(
         &self,
         what: &str,
-        mut listener: impl FnMut(i32) -> Result<(), Error>,
+        mut answer: impl FnMut(Asked) -> Result<(), Error>,
     ) -> Result<Point, Error> {
         loop {
             match self.link.receive(what)? {
                 Message::Reached(point) => return Ok(point),
                 Message::Failed(frame) => return Err(failure(self.plan, &*frame)),
                 Message::Warned(frame) => self.warn(&*frame),
-                Message::Listener(number) => listener(number)?,
+                Message::Asked(asked) => answer(asked)?,
                 Message::Closed => return Err(self.died()),
                 Message::Forked(_) => return Err(out_of_order()),
             }
@@ -53,7 +52,7 @@ impl Conversation<'_> {
                 Message::Closed => return Ok(()),
                 Message::Failed(frame) => return Err(failure(self.plan, &*frame)),
                 Message::Warned(frame) => self.warn(&*frame),
-                Message::Reached(_) | Message::Forked(_) | Message::Listener(_) => {
+                Message::Reached(_) | Message::Forked(_) | Message::Asked(_) => {
                     return Err(out_of_order());
                 }
             }
@@ -77,8 +76,8 @@ impl Conversation<'_> {
     }
 }
 
-/// For [`Conversation::next`] where no filter is loaded yet.
-pub(super) fn no_listener(_number: i32) -> Result<(), Error> {
+/// For [`Conversation::next`] where it needs nothing yet.
+pub(super) fn nothing(_asked: Asked) -> Result<(), Error> {
     Err(out_of_order())
 }
 

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::host::Facts;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
 use crate::runtime::handles::{Handles, Outside};
+use crate::runtime::id_map::IdMaps;
 use crate::runtime::{notify, start_fifo};
 use crate::spec::Bundle;
 use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir};
@@ -75,6 +76,7 @@ fn create(
     launch::check_console(plan.terminal, options.console.as_ref())?;
     let agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
     let handles = Handles::open(&plan.spawn.joins, plan.terminal, &options.outside())?;
+    let id_maps = IdMaps::make(&plan.init, &handles)?;
     // --- nothing on the machine has changed so far ---
 
     let span = Span::begin(trace, "state");
@@ -114,7 +116,7 @@ fn create(
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
     log::debug!("init is process {}, in cgroup {}", spawned.init.pid, intent.cgroup.path.display());
     cgroup.apply_late(&plan.cgroup)?;
-    let launch = Launch::new(&plan, options, &spawned)?;
+    let launch = Launch::new(&plan, options, &spawned, &id_maps)?;
     if let Some(mut scope) = scope {
         launch.placed(|pid| {
             let cgroup = cgroup.set(scope.start(pid)?);

@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::host;
 use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
 use crate::runtime::handles::{Handles, Outside};
+use crate::runtime::link::Asked;
 use crate::spec::Process;
 use crate::state::{ProcessStat, Status};
 use crate::trace::{Span, Trace};
@@ -120,8 +121,11 @@ impl Container {
             init: init.pid,
             status: Status::Running,
         };
-        let listener = |number| filter.hand_over(&mut agent, number, &self.record);
-        if process.next("the process to be ready", listener)? != Point::Ready {
+        let answer = |asked| match asked {
+            Asked::Listener(number) => filter.hand_over(&mut agent, number, &self.record),
+            Asked::IdMap(..) => Err(super::conversation::out_of_order()),
+        };
+        if process.next("the process to be ready", answer)? != Point::Ready {
             return Err(super::conversation::out_of_order());
         }
         if seccomp.is_some() {

@@ -10,14 +10,15 @@ use std::time::Duration;
 use corten_plan::wire::FLAG_TRACE;
 use corten_plan::{Handle, Op, Point};
 
-use super::conversation::{Conversation, failure, init_died, no_listener, out_of_order};
+use super::conversation::{Conversation, failure, init_died, nothing, out_of_order};
 use super::create::environment;
 use super::filter::Loading;
 use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
 use crate::error::{Error, with_causes};
 use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
-use crate::runtime::link::{Link, Message};
+use crate::runtime::id_map::IdMaps;
+use crate::runtime::link::{Asked, Link, Message};
 use crate::runtime::{console, image, pid_file};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
@@ -149,6 +150,7 @@ pub(super) struct Launch<'a> {
     plan: &'a Plan,
     options: &'a CreateOptions,
     spawned: &'a Spawned,
+    id_maps: &'a IdMaps<'a>,
     stat: ProcessStat,
 }
 
@@ -158,12 +160,13 @@ impl<'a> Launch<'a> {
         plan: &'a Plan,
         options: &'a CreateOptions,
         spawned: &'a Spawned,
+        id_maps: &'a IdMaps<'a>,
     ) -> Result<Self, Error> {
         let stat = ProcessStat::read(spawned.init.pid)?;
         if let Some(adjustment) = plan.oom_score_adj {
             write_oom_score(spawned.init.pid, adjustment)?;
         }
-        Ok(Self { plan, options, spawned, stat })
+        Ok(Self { plan, options, spawned, id_maps, stat })
     }
 
     fn conversation(&self) -> Conversation<'_> {
@@ -186,10 +189,10 @@ impl<'a> Launch<'a> {
         let placed = place(self.spawned.init.pid);
         if placed.is_err() && self.spawned.init.has_ended() {
             // It has said more than systemd knows of a process that is gone.
-            conversation.next("container init to be placed in its cgroup", no_listener)?;
+            conversation.next("container init to be placed in its cgroup", nothing)?;
         }
         placed?;
-        match conversation.next("container init to be placed in its cgroup", no_listener)? {
+        match conversation.next("container init to be placed in its cgroup", nothing)? {
             Point::Placed => conversation.go(self.stat.ignored, None),
             Point::Mounted | Point::Ready => Err(out_of_order()),
         }
@@ -212,8 +215,11 @@ impl<'a> Launch<'a> {
             status: Status::Creating,
         };
         loop {
-            let listener = |number| filter.hand_over(&mut agent, number, record);
-            match self.conversation().next("container init to be ready", listener)? {
+            let answer = |asked| match asked {
+                Asked::Listener(number) => filter.hand_over(&mut agent, number, record),
+                Asked::IdMap(op, mount) => self.map_ids(op, &mount),
+            };
+            match self.conversation().next("container init to be ready", answer)? {
                 Point::Ready => break,
                 Point::Mounted => self.run_hooks(dir, record)?,
                 Point::Placed => return Err(out_of_order()),
@@ -223,6 +229,11 @@ impl<'a> Launch<'a> {
             Some(_) => read_back::check(self.spawned.init.pid, &self.plan.init),
             None => Ok(()),
         }
+    }
+
+    fn map_ids(&self, op: u16, mount: &OwnedFd) -> Result<(), Error> {
+        self.id_maps.set(op, mount.as_fd())?;
+        self.conversation().go(self.stat.ignored, None)
     }
 
     fn run_hooks(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {

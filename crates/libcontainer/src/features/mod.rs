@@ -20,7 +20,7 @@ use crate::spec::{
 
 /// What the program can do: the switches. Each turns true with what it names.
 const USER_NAMESPACES: bool = false;
-const IDMAP: bool = false;
+const IDMAP: bool = true;
 const CGROUP_SYSTEMD: bool = true;
 const CGROUP_RDMA: bool = true;
 const SECCOMP: bool = true;
@@ -131,7 +131,6 @@ impl Features {
     pub fn of_this_program() -> Self {
         let version = ("corten.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         let checkpoint = ("corten.checkpoint.enabled".to_owned(), "false".to_owned());
-        let idmap_words: &[_] = if IDMAP { &["idmap", "ridmap"] } else { &[] };
         Self {
             oci_version_min: "1.0.0",
             oci_version_max: template::OCI_VERSION,
@@ -143,7 +142,7 @@ impl Features {
                 "poststart",
                 "poststop",
             ],
-            mount_options: [MOUNT_OPTIONS, idmap_words].concat(),
+            mount_options: MOUNT_OPTIONS.to_vec(),
             linux: LinuxFeatures::of_this_program(),
             annotations: BTreeMap::from([version, checkpoint]),
             potentially_unsafe_config_annotations: if CGROUP_SYSTEMD {

@@ -176,13 +176,12 @@ fn make(
         has_hooks: false,
     };
     let steps = order(base, &program, request, &mut warnings)?;
-    let (bytes, origins) = steps.finish(0)?;
     Ok(ExecPlan {
         spawn: SpawnPlan { two_stages: has_two_stages(base), ..SpawnPlan::default() },
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
         enters_cgroup: initial_cpus(process).is_some(),
-        init: InitPlan { bytes, origins, state_at_mounted: false, state_at_ready: false },
+        init: steps.finish(0)?,
         unsupported: unsupported::of_process(process, request.modules),
         warnings,
     })

@@ -42,7 +42,8 @@ pub(super) fn message(origin: &Origin, op: &Op<'_>, failure: &Failure<'_>) -> St
 
 /// What init adds; of an option the plan has, only what the kernel says of it.
 fn kernel_message(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
-    let detail = detail(failure)?;
+    // What it holds for an id mapping is a part of the hint.
+    let detail = detail(failure).filter(|_| failure.stage != Stage::IdMap)?;
     if failure.stage != Stage::Option {
         return Some(detail);
     }
@@ -132,6 +133,9 @@ fn hook(origin: &Origin, path: &str, op: &Op<'_>, failure: &Failure<'_>) -> Stri
 
 /// What to look at, for the failures that people meet.
 fn hint(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
+    if failure.stage == Stage::IdMap {
+        return of_id_map(op, failure);
+    }
     of_mount(op, failure).or_else(|| of_root(op, failure)).or_else(|| of_process(op, failure))
 }
 
@@ -163,6 +167,53 @@ fn of_mount(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
             format!("the kernel permits no new {fstype} here")
         }
         (Stage::Target | Stage::Create, _) => return of_target(&target, failure),
+        _ => return None,
+    })
+}
+
+/// Which Linux has id-mapped mounts of which file system: mount_setattr(2), "ID-mapped mounts"; of fuse, where its server
+/// says that it knows them, fs/fuse/inode.c.
+const ID_MAPPED_SINCE: [(&str, &str); 13] = [
+    ("ext4", "5.12"),
+    ("vfat", "5.12"),
+    ("xfs", "5.12"),
+    ("btrfs", "5.15"),
+    ("ntfs3", "5.15"),
+    ("f2fs", "5.18"),
+    ("erofs", "5.19"),
+    ("squashfs", "6.2"),
+    ("tmpfs", "6.3"),
+    ("ceph", "6.7"),
+    ("hugetlbfs", "6.9"),
+    ("fuse", "6.12"),
+    ("virtiofs", "6.12"),
+];
+
+fn of_id_map(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
+    let fs_type = detail(failure)?;
+    let is_new = matches!(op, Op::MountFs { .. });
+    Some(match failure.errno {
+        libc::EINVAL if is_new && fs_type == "tmpfs" => {
+            "tmpfs has id-mapped mounts from Linux 6.3 on, and none with the mapping of its own user \
+             namespace"
+                .to_owned()
+        }
+        libc::EINVAL if failure.item != 0 => {
+            format!("this kernel can id-map {fs_type}, but not the file system of a mount below it")
+        }
+        libc::EINVAL => {
+            let kind = fs_type.split('.').next();
+            let since = ID_MAPPED_SINCE.iter().find(|(name, _)| Some(*name) == kind);
+            let since = since.map_or_else(
+                || "which this kernel cannot id-map".to_owned(),
+                |(_, since)| format!("which can be id-mapped from Linux {since} on"),
+            );
+            format!("the file system is {fs_type}, {since}")
+        }
+        libc::EPERM => format!(
+            "the mount is id-mapped already, or the runtime has no CAP_SYS_ADMIN in the user \
+             namespace of its file system, {fs_type}"
+        ),
         _ => return None,
     })
 }

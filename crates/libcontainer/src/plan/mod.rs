@@ -17,6 +17,7 @@ mod exec;
 mod gvariant;
 mod hints;
 mod hooks;
+mod id_maps;
 mod late;
 mod lsm;
 mod mounts;
@@ -53,7 +54,8 @@ pub(crate) use self::resources::Update;
 pub use self::resources::{Otherwise, Setting};
 pub use self::seccomp::{Listener, SeccompPlan};
 pub use self::types::{
-    CgroupPlan, InitPlan, NamespacePath, Origin, Plan, Remark, Request, RuntimeHooks, SpawnPlan,
+    CgroupPlan, IdMapPlan, InitPlan, MapSource, NamespacePath, Origin, Plan, Remark, Request,
+    RuntimeHooks, SpawnPlan,
 };
 pub use self::unit::{Manager, Property, UnitPlan, pids};
 pub(crate) use self::unit::{limits, round_quotas};
@@ -116,7 +118,11 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     let profile = inputs.linux.seccomp.as_ref();
     let seccomp = profile.map(|profile| SeccompPlan::of(profile, &mut warnings)).transpose()?;
     let steps = order(&inputs, &mounts, seccomp.as_ref(), &mut warnings)?;
-    let (bytes, origins) = steps.finish(flags(&spawn))?;
+    let init = InitPlan {
+        state_at_mounted: !inputs.hooks.create_container.is_empty(),
+        state_at_ready: !inputs.hooks.start_container.is_empty(),
+        ..steps.finish(flags(&spawn))?
+    };
     Ok(Plan {
         spawn,
         cgroup,
@@ -124,14 +130,9 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         hooks: hooks::of_runtime(inputs.hooks),
         terminal: inputs.process.terminal,
         rootfs: rootfs::path(&inputs),
-        init: InitPlan {
-            bytes,
-            origins,
-            state_at_mounted: !inputs.hooks.create_container.is_empty(),
-            state_at_ready: !inputs.hooks.start_container.is_empty(),
-        },
+        init,
         seccomp,
-        unsupported: unsupported::find(&inputs, &mounts),
+        unsupported: unsupported::find(&inputs),
         warnings,
     })
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use corten_plan::Op;
 use corten_plan::op::mount_flags::{
-    COPY_UP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN, RECURSIVE, SOURCE_IS_PROC,
+    COPY_UP, ID_MAP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN, RECURSIVE,
+    SOURCE_IS_PROC,
 };
 use corten_plan::wire::Ids;
 
@@ -20,7 +21,7 @@ use super::types::Origin;
 use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWNS, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT,
 };
-use super::{Inputs, cgroup};
+use super::{Inputs, cgroup, id_maps};
 use crate::spec::{Mount, SpecError};
 
 const POINTER: &str = "/mounts";
@@ -135,12 +136,10 @@ impl<'a> PlannedMount<'a> {
         self.options.is_bind() || self.mount.mount_type == "bind"
     }
 
-    /// `idmap`, `ridmap` or mappings: where, for the refusal.
-    pub fn idmap(&self) -> Option<Origin> {
-        let word = self.options.idmap.map(|at| format!("{}/options/{at}", self.origin));
-        let field = (!self.mount.uid_mappings.is_empty() || !self.mount.gid_mappings.is_empty())
-            .then(|| format!("{}/uidMappings", self.origin));
-        word.or(field).map(|pointer| Origin::Property(pointer.into()))
+    /// Whether it is made by the new mount API.
+    fn is_detached_first(&self) -> bool {
+        let by_mount = self.options.needs_mount(&self.mount.source);
+        self.options.flags & MS_REMOUNT == 0 && (self.is_bind() || !by_mount)
     }
 
     fn is_tmpfs(&self) -> bool {
@@ -173,6 +172,16 @@ impl<'a> PlannedMount<'a> {
     fn make(&self, steps: &mut Steps, inputs: &Inputs<'_>, how: u32) -> Result<(), SpecError> {
         let proc_flags = self.check_target()?;
         let target = c_path(&self.origin, &self.target)?;
+        let map = id_maps::of_mount(inputs, self.mount, self.options.id_map, &self.origin)?;
+        if let Some(map) = map.as_ref().filter(|_| !self.is_detached_first()) {
+            // mount(2) attaches at once, and an attached mount keeps its ids.
+            let problem = "a mount that is remounted, or has options only mount(2) takes, \
+                 cannot be id-mapped";
+            return Err(SpecError::new(map.pointer.clone(), problem));
+        }
+        let flags = proc_flags | if map.is_some() { ID_MAP } else { 0 };
+        let how = if map.is_some() { 0 } else { how };
+        steps.map_ids(map);
         if self.options.flags & MS_REMOUNT != 0 {
             return self.make_by_mount(
                 steps,
@@ -183,7 +192,7 @@ impl<'a> PlannedMount<'a> {
             );
         }
         if self.is_bind() {
-            return self.make_bind(steps, &inputs.bundle.dir, &target, proc_flags);
+            return self.make_bind(steps, &inputs.bundle.dir, &target, flags);
         }
         if self.options.copy_up && !self.is_tmpfs() {
             return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));
@@ -195,9 +204,9 @@ impl<'a> PlannedMount<'a> {
             // The specification's word for the cgroup hierarchies of the host, whichever version they have.
             "cgroup" => {
                 let source = cgroup_source(inputs);
-                self.make_fs(steps, &target, ("cgroup2", label), proc_flags | how, source)
+                self.make_fs(steps, &target, ("cgroup2", label), flags | how, source)
             }
-            fstype => self.make_fs(steps, &target, (fstype, label), proc_flags | how, None),
+            fstype => self.make_fs(steps, &target, (fstype, label), flags | how, None),
         };
         done.and_then(|()| label.of_root(steps, &target))
     }

@@ -33,7 +33,7 @@ const REPLACED: u64 = MOUNT_ATTR_RDONLY
     | MOUNT_ATTR_NOEXEC
     | MOUNT_ATTR_NOSYMFOLLOW;
 
-/// Every word of the table in config.md, sorted, but `idmap` and `ridmap`.
+/// Every word of the table in config.md, sorted.
 pub(crate) const WORDS: &[&str] = &[
     "async",
     "atime",
@@ -43,6 +43,7 @@ pub(crate) const WORDS: &[&str] = &[
     "diratime",
     "dirsync",
     "exec",
+    "idmap",
     "iversion",
     "lazytime",
     "loud",
@@ -66,6 +67,7 @@ pub(crate) const WORDS: &[&str] = &[
     "relatime",
     "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -115,7 +117,10 @@ enum Word {
     /// `tmpcopyup`.
     CopyUp,
     /// `idmap`, `ridmap`.
-    IdMap,
+    IdMap {
+        /// Whether it is `ridmap`.
+        recursive: bool,
+    },
 }
 
 /// The table of config.md, section "Linux mount options".
@@ -185,7 +190,8 @@ fn word(option: &str) -> Option<Word> {
 fn extension(option: &str) -> Option<Word> {
     match option {
         "tmpcopyup" => Some(Word::CopyUp),
-        "idmap" | "ridmap" => Some(Word::IdMap),
+        "idmap" => Some(Word::IdMap { recursive: false }),
+        "ridmap" => Some(Word::IdMap { recursive: true }),
         _ => None,
     }
 }
@@ -205,6 +211,15 @@ pub(super) fn propagation(word: &str) -> Option<u64> {
     })
 }
 
+/// `idmap` or `ridmap` among the options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IdMapWord {
+    /// Its place in the array.
+    pub index: usize,
+    /// `ridmap`.
+    pub recursive: bool,
+}
+
 /// The options of one mount.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Options<'a> {
@@ -220,8 +235,8 @@ pub(super) struct Options<'a> {
     pub recursive_clear: u64,
     /// `tmpcopyup`.
     pub copy_up: bool,
-    /// `idmap` or `ridmap`: its place in the array.
-    pub idmap: Option<usize>,
+    /// `idmap` or `ridmap`.
+    pub id_map: Option<IdMapWord>,
     /// What goes to the file system.
     pub data: Vec<&'a str>,
 }
@@ -276,7 +291,7 @@ impl<'a> Options<'a> {
                 self.recursive_clear |= attr;
             }
             Word::CopyUp => self.copy_up = true,
-            Word::IdMap => self.idmap = Some(index),
+            Word::IdMap { recursive } => self.id_map = Some(IdMapWord { index, recursive }),
         }
     }
 
@@ -386,10 +401,6 @@ mod tests {
     };
     use super::{BindAttr, Options, REPLACED, WORDS, word};
 
-    fn specified() -> Vec<&'static str> {
-        [WORDS, &["idmap", "ridmap"]].concat()
-    }
-
     fn bind(words: &[&str]) -> BindAttr {
         Options::parse(words).bind_attr()
     }
@@ -397,9 +408,9 @@ mod tests {
     #[test]
     fn word_every_one_of_the_specification_is_known() {
         // config.md of runtime-spec 1.3, "Linux mount options", has as many.
-        assert_eq!(specified().len(), 62);
+        assert_eq!(WORDS.len(), 62);
         assert!(WORDS.is_sorted());
-        for option in specified() {
+        for option in WORDS {
             assert!(word(option).is_some(), "{option}");
         }
         for option in ["", "acl", "size=1m", "RO", "ro ", "context=x"] {
@@ -480,7 +491,7 @@ mod tests {
         /// The rules of `mount_setattr(2)`, whatever the words are.
         #[test]
         fn attributes_of_any_words_are_what_the_kernel_takes(
-            words in prop::collection::vec(prop::sample::select(specified()), 0..10)
+            words in prop::collection::vec(prop::sample::select(WORDS), 0..10)
         ) {
             let options = Options::parse(&words);
             let BindAttr { set, clear, must_clear } = options.bind_attr();

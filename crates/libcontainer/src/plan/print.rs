@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
-use super::types::{Plan, Remark};
+use super::types::{IdMapPlan, Plan, Remark};
 use super::unit::Manager;
 use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, SECCOMP, join};
 use crate::spec::Hook;
@@ -109,6 +109,12 @@ fn lines(plan: &Plan) -> Vec<Line> {
     for (index, (origin, op)) in plan.init.ops().enumerate() {
         let details = (index, op.name(), details(&op));
         lines.push(Line { by, step: step(&op), pointer: origin.to_string(), op: Some(details) });
+        let of_op = |map: &&IdMapPlan| usize::from(map.op) == index;
+        if let Some(map) = plan.init.id_maps.iter().find(of_op) {
+            let below = if map.recursive { " and all below it" } else { "" };
+            let what = format!("give that mount{below} its id mapping: {}", map.source);
+            runtime(&mut lines, &map.pointer, what);
+        }
         match op {
             Op::Fork { .. } => by = "init",
             Op::Sync { point } => after_sync(plan, point, &mut lines),

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use corten_plan::wire::List;
 use corten_plan::{Op, PlanWriter};
 
-use super::types::Origin;
+use super::types::{IdMapPlan, InitPlan, Origin};
 use crate::spec::SpecError;
 
 /// Ops, one behind the other, and where each comes from.
@@ -16,12 +16,14 @@ use crate::spec::SpecError;
 pub(super) struct Steps {
     writer: PlanWriter,
     origins: Vec<Origin>,
+    id_maps: Vec<IdMapPlan>,
 }
 
 impl Steps {
     pub fn new() -> Self {
         // A default bundle has some 70 ops.
-        Self { writer: PlanWriter::default(), origins: Vec::with_capacity(96) }
+        let origins = Vec::with_capacity(96);
+        Self { writer: PlanWriter::default(), origins, id_maps: Vec::new() }
     }
 
     /// Appends a step.
@@ -30,17 +32,30 @@ impl Steps {
         self.origins.push(origin.into());
     }
 
+    /// The next step is a mount that gets this id mapping.
+    pub fn map_ids(&mut self, map: Option<IdMapPlan>) {
+        // More steps than a plan can have are refused by `finish`.
+        let op = u16::try_from(self.origins.len()).unwrap_or(u16::MAX);
+        self.id_maps.extend(map.map(|map| IdMapPlan { op, ..map }));
+    }
+
     /// Appends a step that every container has.
     pub fn always(&mut self, op: &Op<'_>) {
         self.push(Origin::Always, op);
     }
 
-    /// The encoded ops, and their origins.
-    pub fn finish(self, flags: u32) -> Result<(Vec<u8>, Vec<Origin>), SpecError> {
+    /// All of it, for an init whose hooks need no state.
+    pub fn finish(self, flags: u32) -> Result<InitPlan, SpecError> {
         let bytes = self.writer.finish(flags).map_err(|_| {
             SpecError::new("", "makes more than 65,535 steps or a plan of more than 4 GiB")
         })?;
-        Ok((bytes, self.origins))
+        Ok(InitPlan {
+            bytes,
+            origins: self.origins,
+            id_maps: self.id_maps,
+            state_at_mounted: false,
+            state_at_ready: false,
+        })
     }
 }
 

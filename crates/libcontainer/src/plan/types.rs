@@ -154,6 +154,8 @@ pub struct InitPlan {
     pub bytes: Vec<u8>,
     /// By index of op: the property that made it.
     pub origins: Vec<Origin>,
+    /// The mounts that get an id mapping from the runtime, in the order in which init asks.
+    pub id_maps: Vec<IdMapPlan>,
     /// Whether init needs the state JSON with the Go after Mounted (createContainer hooks).
     pub state_at_mounted: bool,
     /// Whether init needs the state JSON with the Go after Ready (startContainer hooks).
@@ -166,6 +168,33 @@ impl InitPlan {
         let ops = PlanReader::new(&self.bytes).into_iter().flatten().filter_map(Result::ok);
         ops.map(|(index, op)| (self.origins.get(usize::from(index)).unwrap_or(&Origin::Always), op))
     }
+}
+
+/// A mount that gets an id mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMapPlan {
+    /// The op that makes the mount.
+    pub op: u16,
+    /// `ridmap`: the mounts below it get it, too.
+    pub recursive: bool,
+    /// Which mapping.
+    pub source: MapSource,
+    /// The property that asked for it.
+    pub pointer: String,
+}
+
+/// Where an id mapping comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MapSource {
+    /// These maps: `container_id` is what the file system has, `host_id` what the host sees.
+    Maps {
+        /// Of users.
+        uids: Vec<spec::LinuxIdMapping>,
+        /// Of groups.
+        gids: Vec<spec::LinuxIdMapping>,
+    },
+    /// Those of the user namespace that the container joins.
+    Joined(Handle),
 }
 
 /// Which property of config.json made a step; `Display` gives the JSON pointer.

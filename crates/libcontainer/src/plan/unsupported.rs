@@ -3,7 +3,6 @@
 //! Runs in: any process.
 
 use super::annotations::Annotations;
-use super::mounts::PlannedMount;
 use super::types::Remark;
 use super::{Inputs, Origin};
 use crate::host::Modules;
@@ -17,14 +16,11 @@ pub(super) fn of_process(process: &Process, modules: Modules) -> Vec<Remark> {
 }
 
 /// All of it, in the order of config.json.
-pub(super) fn find(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Vec<Remark> {
+pub(super) fn find(inputs: &Inputs<'_>) -> Vec<Remark> {
     let mut found = Found(Vec::new());
     let modules = inputs.facts.modules;
     found.process(inputs.process, modules);
     found.label("/linux/mountLabel", &inputs.linux.mount_label, modules);
-    for origin in mounts.iter().filter_map(PlannedMount::idmap) {
-        found.add(&origin.to_string(), "id-mapped mounts are not supported yet");
-    }
     found.namespaces(inputs);
     found.linux(inputs.linux);
     found.0.extend(Annotations(&inputs.spec.annotations).unsupported());

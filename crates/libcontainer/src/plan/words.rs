@@ -90,6 +90,7 @@ pub(super) const MOUNT_OP: Words = &[
     ("SOURCE_IS_PROC", mount_flags::SOURCE_IS_PROC as u64),
     ("PLAIN", mount_flags::PLAIN as u64),
     ("KEPT", mount_flags::KEPT as u64),
+    ("ID_MAP", mount_flags::ID_MAP as u64),
 ];
 
 /// Resource limits by number; on x86, ARM, RISC-V, POWER and s390 alike (`<asm-generic/resource.h>`).

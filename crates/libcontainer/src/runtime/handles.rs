@@ -73,6 +73,12 @@ impl<'a> Handles<'a> {
         Ok(Self { console, console_receiver, namespaces, pidfd_socket })
     }
 
+    /// The namespace that the plan joins by this name.
+    pub fn namespace(&self, handle: Handle) -> Option<BorrowedFd<'_>> {
+        let found = self.namespaces.iter().find(|(other, _)| *other == handle);
+        found.map(|(_, namespace)| namespace.as_fd())
+    }
+
     /// Where the terminal arrives that [`Console::Receive`] has asked for.
     pub fn console_receiver(&self) -> Option<BorrowedFd<'_>> {
         self.console_receiver.as_ref().map(AsFd::as_fd)

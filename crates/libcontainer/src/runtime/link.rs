@@ -32,10 +32,19 @@ pub(crate) enum Message {
     Failed(Box<[u8; FRAME_LENGTH]>),
     /// Something of less weight failed: a [`Frame::Warned`].
     Warned(Box<[u8; FRAME_LENGTH]>),
-    /// It is about to load a filter whose listener will have this number among its descriptors.
-    Listener(i32),
+    /// It needs something of us.
+    Asked(Asked),
     /// The end: it has executed the user's program, or has died.
     Closed,
+}
+
+/// What init needs of the runtime.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// It is about to load a filter whose listener will have this number among its descriptors, and is to be taken.
+    Listener(i32),
+    /// It waits until this mount, which is attached nowhere, has the id mapping that the op of this index wants.
+    IdMap(u16, OwnedFd),
 }
 
 /// The socket.
@@ -131,8 +140,9 @@ impl Link {
             (Frame::Forked, Some(pidfd)) => Ok(Message::Forked(pidfd)),
             (Frame::Failed(_), _) => Ok(Message::Failed(bytes)),
             (Frame::Warned(_), _) => Ok(Message::Warned(bytes)),
-            (Frame::Listener { number }, _) => Ok(Message::Listener(number)),
-            (Frame::Forked | Frame::Go { .. }, _) => Err(garbled()),
+            (Frame::Listener { number }, _) => Ok(Message::Asked(Asked::Listener(number))),
+            (Frame::IdMap { op }, Some(mount)) => Ok(Message::Asked(Asked::IdMap(op, mount))),
+            (Frame::Forked | Frame::IdMap { .. } | Frame::Go { .. }, _) => Err(garbled()),
         }
     }
 

@@ -4,9 +4,11 @@
 
 pub(crate) mod console;
 pub(crate) mod handles;
+pub(crate) mod id_map;
 pub(crate) mod image;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod notify;
 pub(crate) mod pid_file;
 pub(crate) mod start_fifo;
+pub(crate) mod user_namespace;

@@ -9,6 +9,8 @@
 pub mod bpf;
 #[cfg(test)]
 pub mod confine;
+pub mod idle;
+pub mod mount;
 pub mod namespace;
 pub mod pidfd;
 pub mod program;

@@ -20,21 +20,21 @@ use std::sync::atomic::{AtomicI32, Ordering};
 /// `struct clone_args` of `<linux/sched.h>`, version 2 (88 bytes, Linux 5.7).
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(super) struct CloneArgs {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
 }
 
-const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+pub(super) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -256,7 +256,7 @@ pub(super) fn raw(number: libc::c_long, arguments: [usize; 5]) -> isize {
 
 unsafe extern "C" {
     /// clone3(`args`, `size`); in the child, on its new stack: `child(argument)`. Returns the pid or a negated errno.
-    fn corten_clone3(
+    pub(super) fn corten_clone3(
         args: *mut CloneArgs,
         size: usize,
         child: extern "C" fn(*const c_void) -> !,

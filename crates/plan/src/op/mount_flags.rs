@@ -23,3 +23,5 @@ pub const PLAIN: u32 = 128;
 /// A tmpfs directly below the root that later ops fill, in a mount namespace of init alone: the fd of its root is
 /// kept, and names directly below `target` are made and found through it.
 pub const KEPT: u32 = 256;
+/// The detached mount goes to the runtime, which gives it an id mapping ([`crate::Frame::IdMap`]).
+pub const ID_MAP: u32 = 512;

@@ -293,10 +293,6 @@ fn unsupported_each_is_named() {
             "/linux/namespaces/0",
             json!({ "linux": { "namespaces": [{ "type": "user" }, { "type": "mount" }] } }),
         ),
-        (
-            "/mounts/0/options/1",
-            json!({ "mounts": [{ "destination": "/a", "source": "/b", "options": ["bind", "idmap"] }] }),
-        ),
     ] {
         let facts = Facts { modules: Modules::default(), ..facts() };
         let plan = plan(&bundle(changes), &facts, &request()).unwrap();
