@@ -46,6 +46,7 @@ mod lsm;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod no_cgroup;
 mod notify;
 mod other_systems;
 mod paths;
@@ -103,6 +104,7 @@ fn tests() -> Vec<Test> {
         hooks::tests(),
         devices::tests(),
         namespaces::tests(),
+        no_cgroup::tests(),
         credentials::tests(),
         paths::tests(),
         process::tests(),

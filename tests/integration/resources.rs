@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::bundle::Bundle;
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Controller, Corten, HybridCgroup, NotOn, PureCgroup2, Root};
 use crate::inside::{nothing_left, proc_file, refusal, refuses};
@@ -45,7 +44,6 @@ table! {
     limit_on_a_hybrid_host_is_refused_with_the_reason: [Root, HybridCgroup, Corten("v1 is not used")],
     no_limit_is_given_without_the_controller: [Root, Corten(OURS)],
     writable_cgroup_is_delegated: [Root, PureCgroup2, NotOn("runc", "its cgroupfs driver does not"), NotOn("crun", "delegates in user namespaces only")],
-    no_cgroup_is_refused: [Root, Corten("crun allows it with a private pid namespace")],
 }
 
 /// The directory of the container's cgroup.
@@ -617,15 +615,4 @@ fn writable_cgroup_is_delegated(runtime: &Runtime) -> TestResult {
     ensure_eq!(seen(&["nosuid", "rw"])?, expected(1000));
     ensure_eq!(seen(&["nosuid", "ro"])?, expected(0));
     Ok(())
-}
-
-fn no_cgroup_is_refused(runtime: &Runtime) -> TestResult {
-    let bundle: Bundle = runtime.bundle(&["true"])?;
-    let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
-    create
-        .global("--cgroup-manager")
-        .global("disabled")
-        .output()?
-        .fails_with("--cgroup-manager")?;
-    nothing_left(runtime)
 }

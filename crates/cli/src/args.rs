@@ -48,9 +48,9 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "cgroupfs|systemd|disabled")]
     cgroup_manager: Option<CgroupManager>,
 
-    /// Whether cgroups that cannot be written are an error
+    /// Do without a cgroup that cannot be made, where nothing asks for one [default: auto: who is not root of the host does]
     #[arg(long, value_name = "true|false|auto", value_parser = bool_or_auto)]
-    rootless: Option<Rootless>,
+    rootless: Option<Tolerance>,
 
     /// Write where the time goes to FILE, as trace-event JSON for Perfetto
     #[arg(long, value_name = "FILE")]
@@ -81,17 +81,16 @@ pub enum CgroupManager {
     Disabled,
 }
 
-/// `--rootless`. Nothing depends on it yet: a cgroup that cannot be made is always an error.
+/// `--rootless`: yes, no, or who calls decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rootless;
+struct Tolerance(Option<bool>);
 
-fn bool_or_auto(word: &str) -> Result<Rootless, &'static str> {
-    let is_auto = word.is_empty() || word.eq_ignore_ascii_case("auto");
-    if is_auto || crate::argv::go_bool(OsStr::new(word)).is_some() {
-        Ok(Rootless)
-    } else {
-        Err("not true, false or auto")
+fn bool_or_auto(word: &str) -> Result<Tolerance, &'static str> {
+    if word.is_empty() || word.eq_ignore_ascii_case("auto") {
+        return Ok(Tolerance(None));
     }
+    let said = crate::argv::go_bool(OsStr::new(word)).ok_or("not true, false or auto")?;
+    Ok(Tolerance(Some(said)))
 }
 
 impl GlobalArgs {
@@ -130,6 +129,8 @@ pub struct Globals {
     /// `root` was given by `--root`.
     is_given_root: bool,
     pub cgroup_manager: CgroupManager,
+    /// `--rootless`; `None`: auto.
+    pub rootless: Option<bool>,
     pub trace: Option<Arc<Trace>>,
     trace_file: Option<PathBuf>,
 }
@@ -141,6 +142,9 @@ impl Globals {
             Some(root) => (sane_root(root)?, false),
             None => default_root(),
         };
+        if is_xdg_root {
+            require_own(&root)?;
+        }
         let by_flag =
             if args.systemd_cgroup { CgroupManager::Systemd } else { CgroupManager::Cgroupfs };
         Ok(Self {
@@ -148,6 +152,7 @@ impl Globals {
             is_xdg_root,
             is_given_root: args.root.is_some(),
             cgroup_manager: args.cgroup_manager.unwrap_or(by_flag),
+            rootless: args.rootless.and_then(|Tolerance(said)| said),
             // A debug log has every step with its time.
             trace: (args.trace.is_some() || log::log_enabled!(log::Level::Debug))
                 .then(|| Arc::new(Trace::new())),
@@ -166,10 +171,18 @@ impl Globals {
     /// Makes a root below $XDG_RUNTIME_DIR, with the sticky bit that keeps it from being cleaned up (XDG Base Directory
     /// Specification). Other roots are made by the library.
     pub fn make_xdg_root(&self) -> anyhow::Result<()> {
+        let path = &self.root;
         if !self.is_xdg_root {
+            let is_users = !self.is_given_root && !rustix::process::geteuid().is_root();
+            if is_users && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err() {
+                bail!(
+                    "XDG_RUNTIME_DIR is not set, and {} is root's: log in (pam_systemd sets it), set it to a directory of your \
+                     own, or give --root",
+                    path.display()
+                );
+            }
             return Ok(());
         }
-        let path = &self.root;
         let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         make.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1700)))
             .with_context(|| {
@@ -177,7 +190,8 @@ impl Globals {
                     "{}: the path in $XDG_RUNTIME_DIR must be writable by the user",
                     path.display()
                 )
-            })
+            })?;
+        require_own(path)
     }
 
     /// Writes what `--trace` asked for. The outcome of the command stays what it was when that cannot be written.
@@ -215,6 +229,19 @@ fn default_root() -> (PathBuf, bool) {
     }
 }
 
+/// A root that somebody else has put where ours is looked for would have us run that one's hooks.
+fn require_own(root: &Path) -> anyhow::Result<()> {
+    let (own, found) = (rustix::process::geteuid().as_raw(), rustix::fs::stat(root));
+    match found.map(|stat| stat.st_uid) {
+        Ok(uid) if uid != own => bail!(
+            "{} belongs to uid {uid}, not to this user (uid {own}): XDG_RUNTIME_DIR must be a directory of the user's own, \
+             or give --root",
+            root.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Root in the initial user namespace uses /run whatever the environment says: sudo keeps the user's variables.
 fn honours_xdg() -> bool {
     let in_user_namespace = || {
@@ -245,8 +272,10 @@ mod tests {
 
     #[test]
     fn rootless_takes_gos_booleans_and_auto() {
-        for word in ["true", "0", "auto", "AUTO"] {
-            assert!(bool_or_auto(word).is_ok(), "{word}");
+        for (word, said) in
+            [("true", Some(true)), ("0", Some(false)), ("auto", None), ("AUTO", None), ("", None)]
+        {
+            assert_eq!(bool_or_auto(word), Ok(Tolerance(said)), "{word}");
         }
         assert!(bool_or_auto("maybe").is_err());
     }

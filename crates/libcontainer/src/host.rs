@@ -50,6 +50,20 @@ impl Facts {
     }
 }
 
+/// Whether this process is not root of the host: an ordinary user, or in a user namespace that such a user may have made.
+pub(crate) fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
+}
+
+/// The initial user namespace maps all ids to themselves (user_namespaces(7)).
+pub(crate) fn in_user_namespace() -> bool {
+    let whole = [&b"0"[..], b"0", b"4294967295"];
+    read_file("/proc/self/uid_map").is_ok_and(|map| {
+        let words = map.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        !words.eq(whole)
+    })
+}
+
 /// Which security modules are in force; false also where nobody asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Modules {

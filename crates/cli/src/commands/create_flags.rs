@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use libcontainer::{Console, CreateOptions};
 
 use super::ContainerId;
@@ -55,11 +54,6 @@ pub struct BundleFlags {
 impl BundleFlags {
     /// What `create` is told of the container `id`.
     pub fn options(&self, id: &str, globals: &Globals) -> anyhow::Result<CreateOptions> {
-        if globals.cgroup_manager == CgroupManager::Disabled {
-            bail!(
-                "--cgroup-manager disabled is not supported: without a cgroup not all processes of a container can be found"
-            );
-        }
         Ok(CreateOptions {
             root: globals.root.clone(),
             id: id.to_owned(),
@@ -70,6 +64,8 @@ impl BundleFlags {
             listen_fds: fds::listen_fds(),
             notify: notify::is_asked(),
             systemd_cgroup: globals.cgroup_manager == CgroupManager::Systemd,
+            no_cgroup: globals.cgroup_manager == CgroupManager::Disabled,
+            rootless: globals.rootless,
             trace: globals.trace.clone(),
             ..CreateOptions::default()
         })

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use super::{Cgroup, controllers, error, open_below, open_root, split};
+use super::{Cgroup, controllers, error, open_below, open_root, permission, split};
 use crate::error::Error;
 use crate::host::{CgroupFacts, CgroupLayout};
 use crate::plan::CgroupPlan;
@@ -34,6 +34,21 @@ impl<'a> Site<'a> {
     pub fn look(facts: &'a CgroupFacts, plan: &'a CgroupPlan) -> Result<Self, Error> {
         let root = look(facts, plan, &plan.path)?;
         Ok(Self { facts, plan, root })
+    }
+
+    /// The host's part.
+    pub fn facts(&self) -> &'a CgroupFacts {
+        self.facts
+    }
+
+    /// What is asked for.
+    pub fn plan(&self) -> &'a CgroupPlan {
+        self.plan
+    }
+
+    /// Below the mount point.
+    pub fn path(&self) -> &'a Path {
+        &self.plan.path
     }
 
     /// Makes the cgroup and its missing parents, attaches the device program and writes the limits: all of them hold before the
@@ -112,9 +127,14 @@ impl Cgroup {
         if self.made == 0 || self.path.components().count() > 1 {
             self.require_unused()?;
         }
-        self.furnish(plan, bound_to_v1, |program| match self.made {
-            0 => self.replace_devices(program),
-            _ => self.attach_devices(program),
+        self.furnish(plan, bound_to_v1, |program| {
+            permission::without_devices(
+                plan,
+                match self.made {
+                    0 => self.replace_devices(program),
+                    _ => self.attach_devices(program),
+                },
+            )
         })
     }
 

@@ -18,6 +18,7 @@ mod file;
 mod freeze;
 mod kill;
 mod member;
+pub(crate) mod permission;
 mod process;
 mod remove;
 mod settings;

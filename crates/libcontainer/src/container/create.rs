@@ -84,7 +84,7 @@ fn create(
     let lock = dir.lock_new()?;
     let undo_state = Undo::new(&dir, launch::remove_state);
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
-    let place = Place::look(&facts.cgroup, &plan.cgroup)?;
+    let place = Place::look(&facts.cgroup, plan.cgroup.as_ref())?;
     let intent = intent(&id, &bundle, &facts, &plan, place.record())?;
     write_intent(&dir, &intent)?;
     if options.notify {
@@ -95,7 +95,7 @@ fn create(
     drop(span);
 
     let span = Span::begin(trace, "cgroup");
-    let cgroup = Made::new(&intent.cgroup);
+    let cgroup = Made::new(intent.cgroup.as_ref());
     let undo_cgroup = Undo::new(&cgroup, Made::remove);
     let scope = place.create(&cgroup)?;
     drop(span);
@@ -114,8 +114,8 @@ fn create(
     })
     .map_err(|error| error.of(&plan.spawn))?;
     let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
-    log::debug!("init is process {}, in cgroup {}", spawned.init.pid, intent.cgroup.path.display());
-    cgroup.apply_late(&plan.cgroup)?;
+    log::debug!("init is process {}", spawned.init.pid);
+    cgroup.apply_late(plan.cgroup.as_ref())?;
     let launch = Launch::new(&plan, options, &spawned, &id_maps)?;
     if let Some(mut scope) = scope {
         launch.placed(|pid| {
@@ -127,6 +127,7 @@ fn create(
     let record = Record {
         init: Some(launch.identity()?),
         exec: Some(ExecBase::of(&bundle, plan.seccomp.clone(), options.no_new_keyring)),
+        cgroup: cgroup.record(),
         ..intent.clone()
     };
     // The state is saved before init is told to go on: from then on it lives without us.
@@ -174,6 +175,8 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
         start_at_once,
         environment: environment(options),
         systemd: options.systemd_cgroup.then(systemd::manager_of_caller),
+        no_cgroup: options.no_cgroup,
+        rootless: options.rootless,
     };
     let plan = plan::plan(&bundle, &facts, &request)?;
     Ok((bundle, facts, plan))
@@ -205,7 +208,7 @@ fn intent(
     bundle: &Bundle,
     facts: &Facts,
     plan: &Plan,
-    cgroup: CgroupRecord,
+    cgroup: Option<CgroupRecord>,
 ) -> Result<Record, Error> {
     Ok(Record {
         format: Record::current_format(),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::kill::KILL_DEADLINE;
-use super::{Container, hook_state};
+use super::{Container, LiveInit, hook_state, members};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -85,9 +85,15 @@ impl Container {
         if record.may_have_hooks() {
             self.dir.kill_hooks()?;
         }
-        let mut warnings = match &record.cgroup.unit {
-            Some(unit) => self.remove_unit(record, unit)?,
-            None => self.remove_directory(record)?,
+        let mut warnings = match &record.cgroup {
+            Some(place) => match &place.unit {
+                Some(unit) => self.remove_unit(record, place, unit)?,
+                None => self.remove_directory(record, place)?,
+            },
+            None => {
+                self.kill_everything(record)?;
+                Vec::new()
+            }
         };
         // Of a `create` that was killed, too: its hooks may have made what these take away.
         let environment = hook_state::own_environment();
@@ -98,35 +104,39 @@ impl Container {
         Ok(warnings)
     }
 
-    fn remove_directory(&self, record: &Record) -> Result<Vec<Error>, Error> {
+    fn remove_directory(&self, record: &Record, place: &CgroupRecord) -> Result<Vec<Error>, Error> {
         // A cgroup that can be removed has no process, and init nowhere else to be if it has ended.
-        if is_alive(record)? || !self.remove_empty_cgroup(record)? {
+        if is_alive(record)? || !self.remove_empty_cgroup(place)? {
             self.kill_everything(record)?;
-            remove_cgroup(record)?;
+            remove_cgroup(place)?;
         }
         Ok(Vec::new())
     }
 
     /// Processes are killed by us, whatever their number and the bus: systemd would send SIGTERM first, and has a unit to forget.
-    fn remove_unit(&self, record: &Record, unit: &UnitRecord) -> Result<Vec<Error>, Error> {
+    fn remove_unit(
+        &self,
+        record: &Record,
+        CgroupRecord { mount_point, path, .. }: &CgroupRecord,
+        unit: &UnitRecord,
+    ) -> Result<Vec<Error>, Error> {
         self.kill_everything(record)?;
-        let CgroupRecord { mount_point, path, .. } = &record.cgroup;
         Ok(systemd::stop(unit, mount_point, path, KILL_DEADLINE)?.into_iter().collect())
     }
 
-    fn remove_empty_cgroup(&self, record: &Record) -> Result<bool, Error> {
+    fn remove_empty_cgroup(&self, place: &CgroupRecord) -> Result<bool, Error> {
         match &self.made {
             Some(cgroup) => cgroup.remove_if_empty(),
-            None => Cgroup::remove_empty(&record.cgroup.mount_point, &record.cgroup.path),
+            None => Cgroup::remove_empty(&place.mount_point, &place.path),
         }
     }
 
-    /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty.
+    /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty; without a cgroup, until
+    /// init is no more.
     fn kill_everything(&self, record: &Record) -> Result<(), Error> {
-        if let Some(init) = &record.init
-            && let Some(pidfd) = init.process.open(&record.boot_id)?
-        {
-            match crate::sys::wait::send_signal(pidfd.as_fd(), Signal::KILL.number()) {
+        let init = live_init(record)?;
+        if let Some(init) = &init {
+            match crate::sys::wait::send_signal(init.pidfd.as_fd(), Signal::KILL.number()) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
                 Err(errno) => {
                     let call = format!("kill init of container {:?}", record.id);
@@ -134,20 +144,26 @@ impl Container {
                 }
             }
         }
-        match self.cgroup()? {
-            Some(cgroup) => cgroup.kill(KILL_DEADLINE),
-            None => Ok(()),
+        match (self.cgroup()?, &init) {
+            (Some(cgroup), _) => cgroup.kill(KILL_DEADLINE),
+            (None, Some(init)) if record.cgroup.is_none() => members::wait_for_end(init),
+            (None, _) => Ok(()),
         }
     }
 }
 
 fn is_alive(record: &Record) -> Result<bool, Error> {
-    let Some(init) = &record.init else { return Ok(false) };
-    Ok(init.process.open(&record.boot_id)?.is_some())
+    Ok(live_init(record)?.is_some())
 }
 
-fn remove_cgroup(record: &Record) -> Result<(), Error> {
-    match Cgroup::open(&record.cgroup.mount_point, &record.cgroup.path)? {
+fn live_init(record: &Record) -> Result<Option<LiveInit>, Error> {
+    let Some(init) = &record.init else { return Ok(None) };
+    let pidfd = init.process.open(&record.boot_id)?;
+    Ok(pidfd.map(|pidfd| LiveInit { pid: init.process.pid, pidfd }))
+}
+
+fn remove_cgroup(place: &CgroupRecord) -> Result<(), Error> {
+    match Cgroup::open(&place.mount_point, &place.path)? {
         Some(cgroup) => cgroup.remove(KILL_DEADLINE),
         None => Ok(()),
     }

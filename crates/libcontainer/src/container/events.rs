@@ -55,6 +55,7 @@ impl Container {
         if self.status()? == Status::Stopped {
             return Err(stopped());
         }
+        self.require_cgroup("have events of")?;
         self.cgroup()?.ok_or_else(stopped)
     }
 }

@@ -25,7 +25,7 @@ use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::link::Asked;
 use crate::spec::Process;
-use crate::state::{ProcessStat, Status};
+use crate::state::{CgroupRecord, ProcessStat, Status};
 use crate::trace::{Span, Trace};
 
 /// What `exec` is told.
@@ -84,7 +84,7 @@ impl Container {
         before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
     ) -> Result<ContainerProcess, Error> {
         let span = Span::begin(options.trace.as_deref(), "look at the container");
-        let (init, cgroup) = self.look_for_exec(options.ignore_paused)?;
+        let (init, cgroup) = self.look_for_exec(options)?;
         drop(span);
         let started = self.exec_beside(&init, cgroup, options, before_execve);
         started.map_err(|error| if is_ended(&init) { self.ended_meanwhile(&error) } else { error })
@@ -145,7 +145,7 @@ impl Container {
 
     /// init and its cgroup, if the container is one in which something can be executed. Both stay what they are, whatever
     /// becomes of the container.
-    fn look_for_exec(&self, ignore_paused: bool) -> Result<(LiveInit, Option<Cgroup>), Error> {
+    fn look_for_exec(&self, options: &ExecOptions) -> Result<(LiveInit, Option<Cgroup>), Error> {
         let refused = |problem: &str| Err(self.wrong_status(problem));
         let record = self.latest()?;
         let Some(init) = &record.init else {
@@ -154,8 +154,13 @@ impl Container {
         let Some(pidfd) = init.process.open(&record.boot_id)? else {
             return refused("cannot exec in a stopped container");
         };
+        if options.cgroup.is_some() {
+            self.require_cgroup("choose a cgroup for exec in")?;
+        }
         let cgroup = self.cgroup()?;
-        if !ignore_paused && cgroup.as_ref().map(Cgroup::is_frozen).transpose()? == Some(true) {
+        if !options.ignore_paused
+            && cgroup.as_ref().map(Cgroup::is_frozen).transpose()? == Some(true)
+        {
             return refused("cannot exec in a paused container (use --ignore-paused to override)");
         }
         Ok((LiveInit { pid: init.process.pid, pidfd }, cgroup))
@@ -179,6 +184,7 @@ impl Container {
             preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
             listen_fds: options.listen_fds,
             modules: self.exec_base()?.modules(&options.process),
+            no_cgroup: self.record.cgroup.is_none(),
         };
         let process = options.process.clone();
         let plan = plan::exec(self.exec_base()?, process, host::LAST_CAPABILITY, &request)?;
@@ -199,54 +205,51 @@ impl Container {
     ) -> Result<Spawned, Error> {
         let root =
             (!self.exec_base()?.has_mount_namespace()).then(|| open_root(init)).transpose()?;
-        let spawn = |cgroup: &Cgroup| {
+        let spawn = |cgroup: Option<&Cgroup>| {
             let _span = Span::begin(options.trace.as_deref(), "clone3");
             start(plan, handles, options, cgroup, init, root.as_ref())
         };
-        let failed = match self.cgroup_for_exec(cgroup, options.cgroup.as_deref())? {
-            Some(cgroup) => match spawn(&cgroup) {
+        let Some(place) = &self.record.cgroup else {
+            return spawn(None).map_err(|error| error.of(&plan.spawn));
+        };
+        let failed = match cgroup_for_exec(place, cgroup, options.cgroup.as_deref())? {
+            Some(cgroup) => match spawn(Some(&cgroup)) {
                 Err(StartError::Clone(source)) => cgroup.refused_process(source),
                 started => return started.map_err(|error| error.of(&plan.spawn)),
             },
-            None => self.cgroup_is_gone(),
+            None => no_such_cgroup(place.mount_point.join(&place.path)),
         };
         if options.cgroup.is_some() || is_ended(init) {
             return Err(failed);
         }
-        let mount_point = &self.record.cgroup.mount_point;
-        let Some(cgroup) = Cgroup::of_process(mount_point, init.pid)?.filter(|_| !is_ended(init))
+        let Some(cgroup) =
+            Cgroup::of_process(&place.mount_point, init.pid)?.filter(|_| !is_ended(init))
         else {
             return Err(failed);
         };
         log::debug!("{}: executing in the cgroup of init", crate::error::with_causes(&failed));
-        spawn(&cgroup).map_err(|error| match error {
+        spawn(Some(&cgroup)).map_err(|error| match error {
             StartError::Clone(source) => cgroup.refused_process(source),
             error => error.of(&plan.spawn),
         })
     }
+}
 
-    /// The container's cgroup, or the one below that was asked for; `None`: it is gone.
-    fn cgroup_for_exec(
-        &self,
-        own: Option<Cgroup>,
-        sub: Option<&Path>,
-    ) -> Result<Option<Cgroup>, Error> {
-        let below = sub.map(plain).transpose()?.unwrap_or_default();
-        let Some(cgroup) = own else { return Ok(None) };
-        if below.as_os_str().is_empty() {
-            return Ok(Some(cgroup));
-        }
-        let mount_point = &self.record.cgroup.mount_point;
-        let path = cgroup.path().join(below);
-        match Cgroup::open(mount_point, &path)? {
-            Some(cgroup) => Ok(Some(cgroup)),
-            None => Err(no_such_cgroup(mount_point.join(path))),
-        }
+/// The container's cgroup, or the one below that was asked for; `None`: it is gone.
+fn cgroup_for_exec(
+    place: &CgroupRecord,
+    own: Option<Cgroup>,
+    sub: Option<&Path>,
+) -> Result<Option<Cgroup>, Error> {
+    let below = sub.map(plain).transpose()?.unwrap_or_default();
+    let Some(cgroup) = own else { return Ok(None) };
+    if below.as_os_str().is_empty() {
+        return Ok(Some(cgroup));
     }
-
-    fn cgroup_is_gone(&self) -> Error {
-        let place = &self.record.cgroup;
-        no_such_cgroup(place.mount_point.join(&place.path))
+    let path = cgroup.path().join(below);
+    match Cgroup::open(&place.mount_point, &path)? {
+        Some(cgroup) => Ok(Some(cgroup)),
+        None => Err(no_such_cgroup(place.mount_point.join(path))),
     }
 }
 
@@ -265,11 +268,12 @@ fn start(
     plan: &ExecPlan,
     handles: &Handles<'_>,
     options: &ExecOptions,
-    cgroup: &Cgroup,
+    cgroup: Option<&Cgroup>,
     init: &LiveInit,
     root: Option<&OwnedFd>,
 ) -> Result<Spawned, StartError> {
-    let procs = plan.enters_cgroup.then(|| cgroup.open_processes()).transpose()?;
+    let entered = cgroup.filter(|_| plan.enters_cgroup);
+    let procs = entered.map(Cgroup::open_processes).transpose()?;
     let mut own = vec![(ExecPlan::INIT, init.pidfd.as_fd())];
     own.extend(root.map(|root| (ExecPlan::ROOT, root.as_fd())));
     own.extend(procs.as_ref().map(|procs| (ExecPlan::CGROUP, procs.as_fd())));
@@ -279,7 +283,7 @@ fn start(
         handles,
         own: &own,
         // What is to be on other CPUs before moves itself.
-        cgroup: (!plan.enters_cgroup).then(|| cgroup.fd()),
+        cgroup: cgroup.filter(|_| !plan.enters_cgroup).map(Cgroup::fd),
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
         trace: options.trace.as_deref(),

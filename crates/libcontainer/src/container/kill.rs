@@ -41,7 +41,10 @@ impl Container {
     }
 
     fn kill_all(&self, signal: Signal, may_be_empty: bool) -> Result<(), Error> {
-        log::debug!("send {signal} to all of cgroup {}", self.record.cgroup.path.display());
+        if !self.has_cgroup()? {
+            return self.kill_members(signal, may_be_empty);
+        }
+        log::debug!("send {signal} to all of the cgroup");
         match self.cgroup()? {
             Some(cgroup) if signal == Signal::KILL => {
                 if !may_be_empty && !cgroup.is_populated()? {

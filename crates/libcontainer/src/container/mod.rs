@@ -14,6 +14,7 @@ mod filter;
 mod hook_state;
 mod kill;
 mod launch;
+mod members;
 mod pause;
 mod place;
 mod read_back;
@@ -32,7 +33,7 @@ use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::signal::Signal;
 use crate::state::{
-    self, ContainerId, Found, Lock, Observed, Record, StateDir, StateReport, Status,
+    self, CgroupRecord, ContainerId, Found, Lock, Observed, Record, StateDir, StateReport, Status,
 };
 use crate::trace::Trace;
 
@@ -67,6 +68,12 @@ pub struct CreateOptions {
     pub notify: bool,
     /// Cgroups by systemd.
     pub systemd_cgroup: bool,
+    /// No cgroup at all (crun's `--cgroup-manager disabled`): the container stays in the caller's. Limits are then refused, and
+    /// so are pause, update and events.
+    pub no_cgroup: bool,
+    /// Whether a container for which nothing asks for a cgroup goes without one where none can be made; `None`: where the
+    /// caller is not root of the host.
+    pub rootless: Option<bool>,
     /// Collects where the time goes.
     pub trace: Option<Arc<Trace>>,
     /// What becomes fds 0, 1 and 2 of the process; `None`: the caller's own.
@@ -205,9 +212,14 @@ impl Container {
     /// The pids of all its processes, as this process sees them, ascending; none when it has stopped.
     ///
     /// # Errors
-    /// The kernel could not be asked.
+    /// The kernel could not be asked; [`Error::WrongStatus`] of a container that has neither a cgroup nor a pid namespace of
+    /// its own.
     pub fn processes(&self) -> Result<Vec<i32>, Error> {
-        self.cgroup()?.map_or(Ok(Vec::new()), |cgroup| cgroup.processes())
+        if self.has_cgroup()? {
+            return self.cgroup()?.map_or(Ok(Vec::new()), |cgroup| cgroup.processes());
+        }
+        let (_, init) = self.observe()?;
+        init.map_or(Ok(Vec::new()), |init| self.members(&init))
     }
 
     /// What `state` prints.
@@ -285,8 +297,27 @@ impl Container {
     /// The container's cgroup, if it is there. Looked at in this order: as long as our directory was there after the cgroup
     /// was opened, the cgroup is not that of a later container of the same id.
     fn cgroup(&self) -> Result<Option<Cgroup>, Error> {
-        let cgroup = Cgroup::open(&self.record.cgroup.mount_point, &self.record.cgroup.path)?;
+        let record = self.latest()?;
+        let Some(CgroupRecord { mount_point, path, .. }) = &record.cgroup else { return Ok(None) };
+        let cgroup = Cgroup::open(mount_point, path)?;
         Ok(cgroup.filter(|_| !self.dir.is_gone()))
+    }
+
+    /// Whether it was made with a cgroup of its own.
+    fn has_cgroup(&self) -> Result<bool, Error> {
+        Ok(self.latest()?.cgroup.is_some())
+    }
+
+    /// Refuses what only a cgroup makes possible.
+    fn require_cgroup(&self, action: &str) -> Result<(), Error> {
+        if self.has_cgroup()? {
+            return Ok(());
+        }
+        Err(self.wrong_status(format!(
+            "cannot {action} container {}: it has no cgroup of its own, since none could be made when it was created, or \
+             --cgroup-manager was disabled",
+            self.id()
+        )))
     }
 
     fn wrong_status(&self, message: impl Into<String>) -> Error {

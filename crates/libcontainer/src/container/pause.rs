@@ -24,6 +24,7 @@ impl Container {
             Status::Running | Status::Created => {}
             _ => return Err(self.not_running()),
         }
+        self.require_cgroup("pause")?;
         let cgroup = self.cgroup()?.ok_or_else(|| self.not_running())?;
         cgroup.freeze(FREEZE_DEADLINE)
     }

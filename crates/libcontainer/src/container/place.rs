@@ -4,72 +4,87 @@
 
 use std::cell::OnceCell;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use super::kill::KILL_DEADLINE;
 use crate::cgroup::systemd::{Scope, stop};
-use crate::cgroup::{Cgroup, Site};
+use crate::cgroup::{Cgroup, Site, permission};
 use crate::error::{Error, with_causes};
 use crate::host::CgroupFacts;
-use crate::plan::CgroupPlan;
+use crate::plan::{CgroupPlan, UnitPlan};
 use crate::state::{CgroupRecord, UnitRecord};
 
 /// A place that was looked at, and nothing made yet.
-pub(super) struct Place<'a> {
-    facts: &'a CgroupFacts,
-    plan: &'a CgroupPlan,
-    by: By<'a>,
-}
-
-enum By<'a> {
-    Us(Site<'a>),
-    Systemd(Box<Scope<'a>>),
+pub(super) enum Place<'a> {
+    /// No cgroup of its own: the container stays in that of the caller.
+    Nowhere,
+    Ours(Site<'a>),
+    Systemds(Box<Scope<'a>>),
 }
 
 impl<'a> Place<'a> {
     /// Refuses a place where others live.
-    pub fn look(facts: &'a CgroupFacts, plan: &'a CgroupPlan) -> Result<Self, Error> {
-        let by = match &plan.unit {
-            None => By::Us(Site::look(facts, plan)?),
-            Some(unit) => By::Systemd(Box::new(Scope::look(facts, plan, unit)?)),
-        };
-        Ok(Self { facts, plan, by })
+    pub fn look(facts: &'a CgroupFacts, plan: Option<&'a CgroupPlan>) -> Result<Self, Error> {
+        let Some(plan) = plan else { return Ok(Self::Nowhere) };
+        match &plan.unit {
+            None => match Site::look(facts, plan) {
+                Ok(site) => Ok(Self::Ours(site)),
+                Err(error) => permission::done_without(plan, error).map(|()| Self::Nowhere),
+            },
+            Some(unit) => Ok(Self::Systemds(Box::new(Scope::look(facts, plan, unit)?))),
+        }
     }
 
     /// What the intent says of it.
-    pub fn record(&self) -> CgroupRecord {
-        let path = match &self.by {
-            By::Us(_) => &self.plan.path,
-            By::Systemd(scope) => scope.path(),
-        };
-        let unit = self.plan.unit.as_ref();
-        CgroupRecord {
-            mount_point: self.facts.mount_point.clone(),
-            path: path.to_owned(),
-            unit: unit.map(|unit| UnitRecord { name: unit.name.clone(), manager: unit.manager }),
+    pub fn record(&self) -> Option<CgroupRecord> {
+        match self {
+            Self::Nowhere => None,
+            Self::Ours(site) => Some(record(site.facts(), site.path(), None)),
+            Self::Systemds(scope) => Some(record(scope.facts(), scope.path(), Some(scope.unit()))),
         }
     }
 
-    /// Makes the cgroup, or gives the scope that is started when there is a process to put into it.
+    /// Makes the cgroup, or gives the scope that is started when there is a process to put into it. Makes nothing where that
+    /// is not allowed and nothing asks for a cgroup.
     pub fn create(self, made: &Made<'_>) -> Result<Option<Box<Scope<'a>>>, Error> {
-        match self.by {
-            By::Us(site) => {
-                made.set(site.create()?);
+        match self {
+            Self::Nowhere => Ok(None),
+            Self::Ours(site) => {
+                let plan = site.plan();
+                match site.create() {
+                    Ok(cgroup) => drop(made.set(cgroup)),
+                    Err(error) => permission::done_without(plan, error)?,
+                }
                 Ok(None)
             }
-            By::Systemd(scope) => Ok(Some(scope)),
+            Self::Systemds(scope) => Ok(Some(scope)),
         }
+    }
+}
+
+fn record(facts: &CgroupFacts, path: &Path, unit: Option<&UnitPlan>) -> CgroupRecord {
+    CgroupRecord {
+        mount_point: facts.mount_point.clone(),
+        path: path.to_owned(),
+        unit: unit.map(|unit| UnitRecord { name: unit.name.clone(), manager: unit.manager }),
     }
 }
 
 /// The cgroup, as soon as there is one.
 pub(super) struct Made<'a> {
-    record: &'a CgroupRecord,
+    record: Option<&'a CgroupRecord>,
     cgroup: OnceCell<Cgroup>,
 }
 
 impl<'a> Made<'a> {
-    pub fn new(record: &'a CgroupRecord) -> Self {
+    /// `record`: what the intent says of it.
+    pub fn new(record: Option<&'a CgroupRecord>) -> Self {
         Self { record, cgroup: OnceCell::new() }
+    }
+
+    /// What the state says of it: nothing where nothing was made.
+    pub fn record(&self) -> Option<CgroupRecord> {
+        self.record.filter(|_| self.cgroup.get().is_some()).cloned()
     }
 
     pub fn set(&self, cgroup: Cgroup) -> &Cgroup {
@@ -86,15 +101,16 @@ impl<'a> Made<'a> {
     }
 
     /// Writes the limits that had to wait until init has been made.
-    pub fn apply_late(&self, plan: &CgroupPlan) -> Result<(), Error> {
-        self.cgroup.get().map_or(Ok(()), |cgroup| cgroup.apply(&plan.late))
+    pub fn apply_late(&self, plan: Option<&CgroupPlan>) -> Result<(), Error> {
+        let late = self.cgroup.get().zip(plan);
+        late.map_or(Ok(()), |(cgroup, plan)| cgroup.apply(&plan.late))
     }
 
     /// Removes what is left in the cgroup, and the cgroup.
     pub fn remove(&self) {
-        let Some(cgroup) = self.cgroup.get() else { return };
+        let (Some(cgroup), Some(record)) = (self.cgroup.get(), self.record) else { return };
         let killed = cgroup.kill(KILL_DEADLINE);
-        let CgroupRecord { mount_point, path, unit } = self.record;
+        let CgroupRecord { mount_point, path, unit } = record;
         let removed = killed.and_then(|()| match unit {
             None => cgroup.remove(KILL_DEADLINE).map(|()| None),
             Some(unit) => stop(unit, mount_point, path, KILL_DEADLINE),

@@ -27,6 +27,7 @@ impl Container {
         if self.observe_locked(&lock)?.0 == Status::Stopped {
             return Err(self.not_running());
         }
+        self.require_cgroup("update")?;
         // Not as it was loaded: another update may have come before this one.
         let Found::Record(mut record) = self.dir.read()? else { return Err(self.not_running()) };
         let mut update = Update::new(&record.resources, asked).map_err(refused)?;
@@ -42,7 +43,7 @@ impl Container {
         }
         let changed = cgroup.change(&update.settings)?;
         let before = std::mem::replace(&mut record.resources, update.merged);
-        let unit = record.cgroup.unit.as_ref();
+        let unit = record.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
         let told = unit.map_or(Ok(()), |unit| tell_systemd(unit, &cgroup, &update.settings));
         let saved =
             told.and_then(|()| self.change_devices(&cgroup, &asked.devices, &record, &before));

@@ -19,11 +19,26 @@ pub(super) fn plan(
     inputs: &Inputs<'_>,
     mounts: &[PlannedMount<'_>],
     warnings: &mut Vec<Remark>,
-) -> Result<CgroupPlan, SpecError> {
+) -> Result<Option<CgroupPlan>, SpecError> {
     let (rules, mut settings) = match &inputs.linux.resources {
         Some(asked) => (asked.devices.as_slice(), resources::settings(asked, warnings)?),
         None => (&[][..], Vec::new()),
     };
+    if inputs.request.no_cgroup {
+        let limited = settings.first().map(|setting| setting.origin.to_string());
+        return match limited {
+            None => {
+                if !rules.is_empty() {
+                    let text = "do not hold: --cgroup-manager is disabled";
+                    warnings.push(Remark::new("/linux/resources/devices", text));
+                }
+                Ok(None)
+            }
+            Some(pointer) => {
+                Err(SpecError::new(pointer, "needs a cgroup, and --cgroup-manager is disabled"))
+            }
+        };
+    }
     let late = put_off(inputs, &mut settings);
     let (unit, path) = match inputs.request.systemd {
         Some(manager) => {
@@ -33,14 +48,16 @@ pub(super) fn plan(
         }
         None => (None, path(inputs)?),
     };
-    Ok(CgroupPlan {
+    Ok(Some(CgroupPlan {
+        is_named: !inputs.linux.cgroups_path.is_empty() || unit.is_some(),
+        rootless: inputs.request.rootless,
         path,
         unit,
         devices: devices::program(rules)?,
         settings,
         late,
         owner: owner(inputs, mounts),
-    })
+    }))
 }
 
 /// The first stage and init are two processes for a moment: where only one is allowed, that is written after it. (Into systemd's

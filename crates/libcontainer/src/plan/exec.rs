@@ -112,6 +112,8 @@ pub struct ExecRequest {
     pub listen_fds: u32,
     /// The security modules of this host, as far as they are asked for.
     pub modules: Modules,
+    /// The container has no cgroup of its own: the process stays in that of the caller.
+    pub no_cgroup: bool,
 }
 
 /// All that `exec` will do.
@@ -180,7 +182,7 @@ fn make(
         spawn: SpawnPlan { two_stages: has_two_stages(base), ..SpawnPlan::default() },
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
-        enters_cgroup: initial_cpus(process).is_some(),
+        enters_cgroup: initial_cpus(process).is_some() && !request.no_cgroup,
         init: steps.finish(0)?,
         unsupported: unsupported::of_process(process, request.modules),
         warnings,
@@ -204,7 +206,9 @@ fn order(
         // "before the process is moved to the container's cgroup" (config.md): so it moves itself.
         let pointer = "/process/execCPUAffinity/initial";
         affinity(&mut steps, pointer, cpus)?;
-        steps.push(pointer, &Op::EnterCgroup { handle: ExecPlan::CGROUP });
+        if !request.no_cgroup {
+            steps.push(pointer, &Op::EnterCgroup { handle: ExecPlan::CGROUP });
+        }
     }
     // All at once, and of the very process that was found to be the container's.
     if base.flags() != 0 {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
-use super::types::{IdMapPlan, Plan, Remark};
+use super::types::{CgroupPlan, IdMapPlan, Plan, Remark};
 use super::unit::Manager;
 use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, SECCOMP, join};
 use crate::spec::Hook;
@@ -136,17 +136,18 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
         runtime(lines, &join.pointer, format!("open the namespace {path}"));
     }
     runtime(lines, "", "make the state directory and write down what is about to be made");
-    let path = plan.cgroup.path.display();
-    if plan.cgroup.unit.is_none() {
+    let own = plan.cgroup.as_ref().filter(|cgroup| cgroup.unit.is_none());
+    if let Some(cgroup) = own {
+        let path = cgroup.path.display();
         runtime(lines, "/linux/cgroupsPath", format!("make the cgroup {path}"));
-        furnish(plan, lines);
+        furnish(cgroup, lines);
     }
     let flags = match plan.spawn.clone_flags {
         0 => String::new(),
         flags => format!("{}|", clone_flags(flags)),
     };
     let what = if plan.spawn.two_stages { "init's first stage" } else { "init" };
-    let into = if plan.cgroup.unit.is_none() { "CLONE_INTO_CGROUP|" } else { "" };
+    let into = if own.is_some() { "CLONE_INTO_CGROUP|" } else { "" };
     let call = format!("start {what}: clone3({flags}{into}CLONE_PIDFD)");
     runtime(lines, "/linux/namespaces", call);
     if let Some(score) = plan.oom_score_adj {
@@ -154,32 +155,33 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
     }
 }
 
-fn furnish(plan: &Plan, lines: &mut Vec<Line>) {
-    let devices = match &plan.cgroup.devices {
+fn furnish(cgroup: &CgroupPlan, lines: &mut Vec<Line>) {
+    let devices = match &cgroup.devices {
         Some(program) => format!("attach a device program of {} instructions", program.len()),
         None => "attach no device program: every device is allowed".into(),
     };
     runtime(lines, "/linux/resources/devices", devices);
-    for setting in &plan.cgroup.settings {
+    for setting in &cgroup.settings {
         let step = format!("write {:?} to {}", setting.text, setting.file);
         runtime(lines, &setting.origin.to_string(), step);
     }
-    if let Some(uid) = plan.cgroup.owner {
+    if let Some(uid) = cgroup.owner {
         runtime(lines, "/mounts", format!("delegate the cgroup to the user {uid}"));
     }
 }
 
 fn scope(plan: &Plan, lines: &mut Vec<Line>) {
-    let Some(unit) = &plan.cgroup.unit else { return };
+    let Some(cgroup) = &plan.cgroup else { return };
+    let Some(unit) = &cgroup.unit else { return };
     let whose = match unit.manager {
         Manager::System => "systemd",
         Manager::User => "the user's systemd",
     };
     let names: Vec<&str> = unit.properties.iter().map(|property| &*property.name).collect();
-    let (unit, path, names) = (&unit.name, plan.cgroup.path.display(), names.join(", "));
+    let (unit, path, names) = (&unit.name, cgroup.path.display(), names.join(", "));
     let what = format!("have {whose} move init into unit {unit}, cgroup {path}, with {names}");
     runtime(lines, "/linux/cgroupsPath", what);
-    furnish(plan, lines);
+    furnish(cgroup, lines);
 }
 
 fn after_sync(plan: &Plan, point: u8, lines: &mut Vec<Line>) {

@@ -36,6 +36,11 @@ pub struct Request {
     pub environment: Vec<OsString>,
     /// `--systemd-cgroup`: the systemd that makes the cgroup.
     pub systemd: Option<Manager>,
+    /// `--cgroup-manager disabled`: no cgroup is made.
+    pub no_cgroup: bool,
+    /// `--rootless`: whether a cgroup that cannot be had is done without, where nothing asks for one; `None`: where the caller is
+    /// not root of the host.
+    pub rootless: Option<bool>,
 }
 
 /// All that `create` or `run` will do.
@@ -43,8 +48,8 @@ pub struct Request {
 pub struct Plan {
     /// The namespaces and how init is started.
     pub spawn: SpawnPlan,
-    /// The cgroup.
-    pub cgroup: CgroupPlan,
+    /// The cgroup; `None`: the container has none of its own.
+    pub cgroup: Option<CgroupPlan>,
     /// Written by the runtime to `/proc/PID/oom_score_adj`.
     pub oom_score_adj: Option<i32>,
     /// Hooks that run in the runtime's namespaces; those of the container's namespaces are ops of init.
@@ -132,6 +137,17 @@ pub struct CgroupPlan {
     pub late: Vec<Setting>,
     /// The uid, on the host, that the container's part of the hierarchy is delegated to.
     pub owner: Option<u32>,
+    /// Whether config.json says where it is, or systemd makes it.
+    pub is_named: bool,
+    /// As [`Request::rootless`].
+    pub rootless: Option<bool>,
+}
+
+impl CgroupPlan {
+    /// Whether nothing asks for it: no place, no limit. Its device rules, only root could attach.
+    pub fn is_optional(&self) -> bool {
+        !self.is_named && self.settings.is_empty()
+    }
 }
 
 /// The hooks that the runtime process runs, in order.

@@ -255,7 +255,10 @@ mod tests {
             json!({ "linux": { "cgroupsPath": cgroups_path }, "annotations": annotations });
         let request = Request { systemd: Some(manager), ..request() };
         match whole_plan(&bundle(changes), &facts(), &request) {
-            Ok(plan) => Ok((plan.cgroup.unit.unwrap(), plan.cgroup.path)),
+            Ok(plan) => {
+                let cgroup = plan.cgroup.unwrap();
+                Ok((cgroup.unit.unwrap(), cgroup.path))
+            }
             Err(Error::Property { pointer, problem }) => Err(format!("{pointer}: {problem}")),
             Err(other) => panic!("{other:?}"),
         }
@@ -347,7 +350,7 @@ mod tests {
     fn plan_without_systemd_does_not_read_the_annotations() {
         let changes = json!({ "annotations": { "org.systemd.property.Ab": "?" } });
         let plan = whole_plan(&bundle(changes), &facts(), &request()).unwrap();
-        assert_eq!(plan.cgroup.unit, None);
+        assert_eq!(plan.cgroup.unwrap().unit, None);
     }
 
     #[test]

@@ -139,7 +139,9 @@ pub(crate) struct Record {
     /// Absent in the intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecBase>,
-    pub cgroup: CgroupRecord,
+    /// Absent where the container has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupRecord>,
     /// Limits and device rules: of config.json, and what `update` has changed since.
     #[serde(default, skip_serializing_if = "is_unlimited")]
     pub resources: spec::LinuxResources,

@@ -222,11 +222,5 @@ fn has_booted() -> bool {
 
 /// Whose systemd a caller with these ids asks: root of the initial user namespace process 1, everyone else its own.
 pub(crate) fn manager_of_caller() -> Manager {
-    let whole = ["0", "0", "4294967295"];
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    if rustix::process::geteuid().is_root() && map.split_whitespace().eq(whole) {
-        Manager::System
-    } else {
-        Manager::User
-    }
+    if crate::host::is_rootless() { Manager::User } else { Manager::System }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Cgroup, create, error};
+use super::super::{Cgroup, create, error, permission};
 use super::{DEADLINE, Systemd};
 use crate::error::Error;
 use crate::host::CgroupFacts;
@@ -48,6 +48,16 @@ impl<'a> Scope<'a> {
         Ok(Self { facts, plan, unit, systemd, path })
     }
 
+    /// The host's part.
+    pub fn facts(&self) -> &'a CgroupFacts {
+        self.facts
+    }
+
+    /// The unit.
+    pub fn unit(&self) -> &'a UnitPlan {
+        self.unit
+    }
+
     /// Where its cgroup will be, below the mount point.
     pub fn path(&self) -> &Path {
         &self.path
@@ -79,18 +89,7 @@ impl<'a> Scope<'a> {
 
     /// Beside whatever systemd attaches: it knows of no device rules, and so touches none on a reload.
     fn attach(&self, cgroup: &Cgroup, program: &[u64]) -> Result<(), Error> {
-        match cgroup.attach_devices(program) {
-            // bpf(2) is root's. In a user namespace no device can be made, and the host's are not opened by who could not
-            // open them before (runc's canSkipEBPFError).
-            Err(Error::Cgroup { source, .. })
-                if self.unit.manager == Manager::User
-                    && source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                log::debug!("device rules of {}: {source}", self.unit.name);
-                Ok(())
-            }
-            attached => attached,
-        }
+        permission::without_devices(self.plan, cgroup.attach_devices(program))
     }
 }
 

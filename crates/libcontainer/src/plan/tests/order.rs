@@ -264,7 +264,7 @@ fn cgroup_path_is_below_the_root_whatever_is_asked() {
         ("system.slice:runc:c1", "user.slice/system.slice:runc:c1"),
     ] {
         let plan = planned(json!({ "linux": { "cgroupsPath": asked } }));
-        assert_eq!(plan.cgroup.path, std::path::Path::new(expected), "{asked:?}");
+        assert_eq!(plan.cgroup.unwrap().path, std::path::Path::new(expected), "{asked:?}");
     }
     for asked in ["/", "/..", ".", "..", "a/.."] {
         let (pointer, _) = refused(json!({ "linux": { "cgroupsPath": asked } }));
@@ -277,7 +277,7 @@ fn cgroup_of_a_runtime_in_the_root_cgroup_is_below_it() {
     let mut facts = facts();
     facts.cgroup.own = "/".into();
     let plan = plan(&bundle(json!({})), &facts, &request()).unwrap();
-    assert_eq!(plan.cgroup.path, std::path::Path::new("c1"));
+    assert_eq!(plan.cgroup.unwrap().path, std::path::Path::new("c1"));
 }
 
 #[test]
@@ -312,8 +312,8 @@ fn unsupported_zeros_that_engines_write_are_nothing() {
         "blockIO": { "weight": 0 },
     } } }));
     assert_eq!(plan.unsupported, []);
-    assert_eq!(plan.cgroup.settings, []);
-    assert!(plan.cgroup.devices.is_some());
+    assert_eq!(plan.cgroup.as_ref().unwrap().settings, []);
+    assert!(plan.cgroup.unwrap().devices.is_some());
 }
 
 #[test]
@@ -329,6 +329,7 @@ fn cgroup_is_delegated_where_the_container_may_write_to_it() {
             "linux": { "namespaces": namespaces, "uidMappings": mappings }
         }))
         .cgroup
+        .unwrap()
         .owner
     };
     let mapped = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);

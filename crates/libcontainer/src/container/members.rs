@@ -1,0 +1,128 @@
+//! The processes of a container that has no cgroup of its own: those of its pid namespace, and of the namespaces below that.
+//!
+//! Where it shares the pid namespace of others, nothing tells them apart: then only init can be signalled, as runc has it.
+//!
+//! Runs in: runtime.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, Stat};
+use rustix::process::{Pid, PidfdFlags};
+
+use super::kill::KILL_DEADLINE;
+use super::{Container, LiveInit};
+use crate::error::Error;
+use crate::signal::Signal;
+use crate::sys::{namespace, wait};
+
+impl Container {
+    /// Their pids, ascending.
+    pub(super) fn members(&self, init: &LiveInit) -> Result<Vec<i32>, Error> {
+        if !self.record.private_pid_namespace {
+            return Err(self.wrong_status(format!(
+                "cannot tell the processes of container {} from others: it has neither a cgroup nor a pid namespace of its own",
+                self.id()
+            )));
+        }
+        let Some(own) = namespace_of(init.pid) else { return Ok(Vec::new()) };
+        // Only while init lives is this its namespace, and not that of another process which has its number.
+        if ended_within(init.pidfd.as_fd(), Duration::ZERO) {
+            return Ok(Vec::new());
+        }
+        let mut pids: Vec<i32> = all_pids()?.into_iter().filter(|pid| is_in(*pid, own)).collect();
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// `kill --all`, and SIGKILL for who shares a pid namespace.
+    pub(super) fn kill_members(&self, signal: Signal, may_be_empty: bool) -> Result<(), Error> {
+        let Some(init) = self.observe()?.1 else {
+            return if may_be_empty { Ok(()) } else { Err(self.not_running()) };
+        };
+        if !self.record.private_pid_namespace {
+            log::warn!(
+                "container {} has neither a cgroup nor a pid namespace of its own: only its init gets {signal}",
+                self.id()
+            );
+            return send(&init.pidfd, signal);
+        }
+        if signal == Signal::KILL {
+            // The end of the namespace's init is the end of all in it (pid_namespaces(7)).
+            send(&init.pidfd, signal)?;
+            return wait_for_end(&init);
+        }
+        let Some(own) = namespace_of(init.pid) else { return Ok(()) };
+        for pid in self.members(&init)? {
+            let Some(pidfd) = Pid::from_raw(pid)
+                .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+            else {
+                continue;
+            };
+            // Looked at once more: the number may have been given to somebody else before it was opened.
+            if is_in(pid, own) {
+                send(&pidfd, signal)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a killed init is no more, and with it all of its pid namespace.
+pub(super) fn wait_for_end(init: &LiveInit) -> Result<(), Error> {
+    if ended_within(init.pidfd.as_fd(), KILL_DEADLINE) {
+        return Ok(());
+    }
+    let what = format!("init (process {}) of the container to end", init.pid);
+    Err(Error::Timeout { what, seconds: KILL_DEADLINE.as_secs() })
+}
+
+fn ended_within(pidfd: std::os::fd::BorrowedFd<'_>, deadline: Duration) -> bool {
+    let timeout = Timespec::try_from(deadline).unwrap_or_default();
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
+fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Error> {
+    match wait::send_signal(pidfd.as_fd(), signal.number()) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(Error::Os {
+            call: format!("send {signal} to a process of the container"),
+            source: errno.into(),
+        }),
+    }
+}
+
+/// Device and inode of a namespace.
+type Identity = (u64, u64);
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn namespace_of(pid: i32) -> Option<Identity> {
+    rustix::fs::stat(format!("/proc/{pid}/ns/pid")).ok().map(|stat| identity(&stat))
+}
+
+/// Whether the process is in the pid namespace, or in one below it. One that we may not look at is not: it is of another user.
+fn is_in(pid: i32, own: Identity) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(format!("/proc/{pid}/ns/pid"), flags, Mode::empty()).ok();
+    // The parent of the topmost that we can see is refused (ioctl_nsfs(2)).
+    let mut next = opened;
+    while let Some(namespace) = next {
+        if rustix::fs::fstat(&namespace).is_ok_and(|stat| identity(&stat) == own) {
+            return true;
+        }
+        next = namespace::parent(namespace.as_fd()).ok();
+    }
+    false
+}
+
+fn all_pids() -> Result<Vec<i32>, Error> {
+    let read = std::fs::read_dir("/proc");
+    let entries = read.map_err(|source| Error::Os { call: "read /proc".into(), source })?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
+}
