@@ -31,7 +31,7 @@ impl Container {
         // Not as it was loaded: another update may have come before this one.
         let Found::Record(mut record) = self.dir.read()? else { return Err(self.not_running()) };
         let mut update = Update::new(&record.resources, asked).map_err(refused)?;
-        if record.cgroup.unit.is_some() {
+        if record.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
             round_quotas(&mut update.settings);
         }
         for warning in &update.warnings {
