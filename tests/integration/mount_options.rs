@@ -35,6 +35,8 @@ table! {
     bind_without_words_keeps_the_flags_of_the_source: [Root, NotOn("crun", LOSES_FLAGS)],
     bind_with_a_word_has_only_what_was_asked: [Root, NotOn("crun", LOSES_FLAGS)],
     bind_clearing_words_clear_the_flags_of_the_source: [Root, NotOn("runc", NO_CLEARING), NotOn("crun", NO_CLEARING)],
+    bind_changes_access_times_only_by_a_word_that_sets_one:
+        [Root, NotOn("runc", NO_CLEARING), NotOn("crun", LOSES_FLAGS)],
     nosymfollow_is_set_and_cleared: [Root, NotOn("crun", NO_NOSYMFOLLOW), NotOn("runc", NO_NOSYMFOLLOW)],
     rbind_brings_mounts_below_and_bind_does_not: [Root],
     recursive_words_reach_mounts_below: [Root],
@@ -240,9 +242,8 @@ fn bind_clearing_words_clear_the_flags_of_the_source(runtime: &Runtime) -> TestR
         row(&["bind", "suid"], &[], &["nosuid"]),
         row(&["bind", "dev"], &[], &["nodev"]),
         row(&["bind", "exec"], &[], &["noexec"]),
-        row(&["bind", "atime"], &[], &["noatime"]),
         row(&["bind", "rw", "suid", "dev", "exec", "atime"],
-            &["rw"], &["ro", "nosuid", "nodev", "noexec", "noatime"]),
+            &["rw"], &["ro", "nosuid", "nodev", "noexec"]),
     ])
 }
 
@@ -299,6 +300,30 @@ fn recursive_words_reach_mounts_below(runtime: &Runtime) -> TestResult {
         row(&["rbind", "rnoexec"], &["noexec"], &["nosuid"]),
         row(&["rbind", "rro", "rnosuid", "rnodev", "rnoexec"],
             &["ro", "nosuid", "nodev", "noexec"], &[]),
+    ])
+}
+
+/// As with mount(8): what sets an access time replaces that of the source, what clears one changes nothing.
+#[rustfmt::skip] // A table.
+fn bind_changes_access_times_only_by_a_word_that_sets_one(runtime: &Runtime) -> TestResult {
+    let flags = MsFlags::MS_NOATIME;
+    let source = HostMount::tmpfs(runtime.directory().join("source"), flags)?;
+    check_binds(runtime, &source, &[], &[
+        row(&["bind"], &["noatime"], &["relatime"]),
+        row(&["bind", "dev"], &["noatime"], &["relatime"]),
+        row(&["bind", "atime"], &["noatime"], &["relatime"]),
+        row(&["bind", "norelatime"], &["noatime"], &["relatime"]),
+        row(&["bind", "nostrictatime"], &["noatime"], &["relatime"]),
+        row(&["bind", "diratime"], &["noatime"], &["relatime"]),
+        row(&["bind", "relatime"], &["relatime"], &["noatime"]),
+        row(&["bind", "nodiratime"], &["nodiratime", "relatime"], &["noatime"]),
+        row(&["bind", "nodiratime", "norelatime"], &["nodiratime", "relatime"], &["noatime"]),
+        row(&["bind", "nodiratime", "strictatime"], &["nodiratime"], &["noatime", "relatime"]),
+    ])?;
+    let source = HostMount::tmpfs(runtime.directory().join("nodiratime"), MsFlags::MS_NODIRATIME)?;
+    check_binds(runtime, &source, &[], &[
+        row(&["bind", "diratime"], &["nodiratime"], &[]),
+        row(&["bind", "strictatime"], &[], &["nodiratime", "relatime"]),
     ])
 }
 
