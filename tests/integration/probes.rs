@@ -199,6 +199,11 @@ fn help_of_every_command_is_printed(runtime: &Runtime) -> TestResult {
         ensure!(all.contains(command), "--help is silent about {command}");
         let help = runtime.command([command, "--help"]).output()?.ok()?;
         ensure!(help.stdout.contains(command) && help.stderr.is_empty(), "{help}");
+        if !runtime.is("crun") {
+            ensure!(help.stdout.starts_with("NAME:\n   "), "not in runc's form: {help}");
+            let second = help.stdout.lines().nth(1).unwrap_or_default();
+            ensure!(second.contains(&format!(" {command} - ")) || runtime.is("runc"), "{help}");
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What people and CI call: `cargo xtask demo | test | vm | fault | check-arch`.
+//! What people and CI call: `cargo xtask demo | test | vm | man | fault | check-arch`.
 //!
 //! Runs in: any process.
 
@@ -11,6 +11,7 @@ mod bundle;
 mod demo;
 mod fault;
 mod machine;
+mod manual;
 mod systemd;
 mod test;
 mod vm;
@@ -35,6 +36,8 @@ enum Task {
     Test(test::Arguments),
     /// Run a command in the project's own VM: cgroup v2 only, root, no network.
     Vm(vm::Arguments),
+    /// Write man pages and shell completions.
+    Man(manual::Arguments),
     /// Kill the runtime, and apart init, at every system call, and look for what is left.
     Fault(fault::Arguments),
     /// Run a program under the stepper of `fault`.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Vm(arguments) => return vm::main(&arguments),
         Task::Fault(arguments) => fault::run(&arguments),
+        Task::Man(arguments) => manual::run(&arguments),
         Task::Traced { words } => fault::traced(&words),
         Task::CheckArch(arguments) => arch::run(&arguments),
     };

@@ -108,11 +108,16 @@ impl GlobalArgs {
     }
 }
 
+/// runc's form of help.
+const HELP: &str = "NAME:\n   {name}, a drop-in for runc - {about}\n\nUSAGE:\n   {usage}\n\n\
+    COMMANDS:\n{subcommands}\n\nOPTIONS:\n{options}{after-help}\n";
+
 /// The whole command line as a tree of clap's, for help, man pages and completions.
 #[must_use]
 pub fn command_tree() -> Command {
     let tree = GlobalArgs::augment_args(Command::new(PROGRAM));
-    tree.about("An OCI runtime: runs containers from bundles, a drop-in for runc")
+    tree.about("Open Container Initiative runtime: runs containers from bundles")
+        .help_template(HELP)
         .after_help("A bundle is a directory with a config.json and a root file system. `corten spec` writes a config.json.")
         .disable_help_flag(true)
         .subcommand_value_name("COMMAND")

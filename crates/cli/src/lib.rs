@@ -135,13 +135,10 @@ fn find(name: &OsStr) -> Option<&'static Entry> {
 
 fn help(topic: Option<&OsStr>) -> anyhow::Result<ExitCode> {
     let text = match topic {
-        None => command_tree().render_help(),
-        Some(name) => {
-            let entry = find(name).ok_or_else(|| UsageError::unknown_command(name))?;
-            entry.command().render_help()
-        }
+        None => command_tree().render_help().to_string(),
+        Some(name) => find(name).ok_or_else(|| UsageError::unknown_command(name))?.help(),
     };
-    print(text.to_string().as_bytes())?;
+    print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -91,6 +91,21 @@ impl Entry {
         (self.declare)(command.no_binary_name(true).args_override_self(true))
     }
 
+    /// What `--help` prints, in the form of runc.
+    pub fn help(&self) -> String {
+        let command = self.command();
+        let operands = match command.get_positionals().next() {
+            Some(_) => "ARGUMENTS:\n{positionals}\n\n",
+            None => "",
+        };
+        let form = format!(
+            "NAME:\n   {} {} - {{about}}\n\nUSAGE:\n   {{usage}}\n\n{operands}OPTIONS:\n{{options}}\n",
+            crate::PROGRAM,
+            self.name
+        );
+        command.help_template(form).render_help().to_string()
+    }
+
     /// Types its part of the command line.
     pub fn parse(&self, line: &CommandLine) -> anyhow::Result<ArgMatches> {
         let mut command = self.command();

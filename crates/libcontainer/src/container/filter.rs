@@ -22,6 +22,8 @@ pub(super) fn prepare(
     has_hooks: bool,
 ) -> Result<Option<OwnedFd>, Error> {
     let Some(seccomp) = seccomp else { return Ok(None) };
+    // In runc's words, which its own suite looks for.
+    log::debug!("seccomp filter flags: {}", seccomp.flags);
     if !sys::seccomp::takes_flags(seccomp.flags) {
         return Err(Error::Unsupported {
             pointer: "/linux/seccomp".into(),

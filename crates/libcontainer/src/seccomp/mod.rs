@@ -90,10 +90,11 @@ pub fn number(name: &str, arch: SeccompArch) -> Option<u32> {
 }
 
 /// TSYNC is taken and left out, as runc does: the process that loads the filter has one thread, and the kernel refuses TSYNC
-/// together with a listener. Without `flags` runc sets SPEC_ALLOW; we set nothing that was not asked for: since Linux 5.16
-/// seccomp no longer implies the mitigation that the flag lifts.
+/// together with a listener. Without `flags` it is SPEC_ALLOW, as with runc and crun: since Linux 5.16 (2f46993d83ff) seccomp
+/// implies the mitigation that the flag lifts only where the kernel's command line says so.
 fn flags(profile: &LinuxSeccomp, notify: bool) -> u32 {
-    let asked = profile.flags.iter().flatten().map(|flag| match flag {
+    let asked = profile.flags.as_deref().unwrap_or(&[SeccompFlag::SpecAllow]);
+    let asked = asked.iter().map(|flag| match flag {
         SeccompFlag::Tsync => 0,
         SeccompFlag::Log => SECCOMP_FILTER_FLAG_LOG,
         SeccompFlag::SpecAllow => SECCOMP_FILTER_FLAG_SPEC_ALLOW,
