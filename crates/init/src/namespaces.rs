@@ -8,7 +8,7 @@ use corten_plan::{Frame, Handle, Stage};
 
 use crate::report::{At, Done, Failed};
 use crate::run::{Init, check_pid};
-use crate::sys::abi::{CLONE_NEWTIME, CLONE_PARENT, IFF_UP, O_WRONLY, SIOCSIFFLAGS};
+use crate::sys::abi::{CLONE_NEWTIME, CLONE_PARENT, CLONE_VM, IFF_UP, O_WRONLY, SIOCSIFFLAGS};
 use crate::sys::process::Forked;
 use crate::sys::{self, Errno, FdRef, fs, process, socket};
 
@@ -39,8 +39,16 @@ pub fn time(offsets: &CStr) -> Done {
         return Ok(());
     }
     // Before the first process is in the namespace, so before Fork; /proc is still the host's.
-    let file = fs::openat(FdRef::CWD, c"/proc/self/timens_offsets", O_WRONLY, 0).at(Stage::Open)?;
-    write_all(file.get(), offsets.to_bytes())
+    write_file(c"/proc/self/timens_offsets", offsets.to_bytes())
+}
+
+/// Writes `bytes` to a file that is looked up as the runtime would.
+///
+/// # Errors
+/// [`Stage::Open`], [`Stage::Write`].
+pub fn write_file(path: &CStr, bytes: &[u8]) -> Done {
+    let file = fs::openat(FdRef::CWD, path, O_WRONLY, 0).at(Stage::Open)?;
+    write_all(file.get(), bytes)
 }
 
 /// Writes `bytes` with one write(2), which files of the kernel want.
@@ -62,12 +70,17 @@ pub fn fork(init: &Init, flags: u32) -> Done {
     // Both have what is open now; what is not needed, neither.
     sys::close_dropped();
     let socket = init.handles.get(Handle::SOCKET)?;
+    let frame = Frame::Forked.encode();
+    if flags & CLONE_VM != 0 {
+        socket::fork_and_leave(flags, socket, &frame).at(Stage::Fork)?;
+        return check_pid(init);
+    }
     // CLONE_PARENT: the container's init is a child of the runtime's caller, as in the one-stage case; it goes with no exit
     // signal but the parent's own.
     match process::fork(u64::from(flags) | CLONE_PARENT, 0).at(Stage::Fork)? {
         Forked::Child => check_pid(init),
         Forked::Parent { pidfd, .. } => {
-            let sent = socket::send_fd(socket, &Frame::Forked.encode(), pidfd.get());
+            let sent = socket::send_fd(socket, &frame, pidfd.get());
             // A runtime that is gone leaves an end of stream, at which the child exits.
             sys::exit(i32::from(sent.is_err()))
         }

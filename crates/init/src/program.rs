@@ -9,6 +9,7 @@ use corten_plan::wire::List;
 
 use crate::diagnosis::{self, Program};
 use crate::path::Path;
+use crate::process as process_ops;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::seccomp::Filter;
@@ -83,6 +84,8 @@ pub fn exec(init: &mut Init, args: List<'static>, env: List<'static>, home: bool
     if let Some(home) = init.home.filter(|_| home) {
         envp.push(home).at(Stage::Exec)?;
     }
+    // Where nobody was waited for at Ready.
+    process_ops::let_go_of_runtime(init)?;
     // What is ignored stays so across execve: Rust's std ignores SIGPIPE in the runtime. Blocked until here, so that no signal
     // ends init half-way.
     reset_signals(init.ignored).at(Stage::Exec)?;

@@ -13,13 +13,16 @@ use crate::mask::Masks;
 use crate::mounts::{Attributes, Bind, Data, LastMount, NewFs};
 use crate::report::{self, At, Detail, Done, Failed};
 use crate::seccomp::Filter;
-use crate::sys::abi::SchedAttr;
+use crate::sys::abi::{SIGKILL, SIGSTOP, SchedAttr};
 use crate::sys::{self, Errno, Fd, FdRef, memory, process};
 use crate::target::Parent;
 use crate::{
     console, credentials, device, hooks, lsm, mask, mounts, namespaces, program, root, seccomp,
     sysctl, trace,
 };
+
+/// Those up to 31 whose disposition can be another: not SIGKILL, not SIGSTOP.
+const ALL_SIGNALS: u64 = 0x7fff_ffff & !(1 << (SIGKILL - 1)) & !(1 << (SIGSTOP - 1));
 
 /// What one op leaves for later ones.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub struct Init {
     pub home: Option<&'static CStr>,
     /// From [`Op::Find`].
     pub program: Option<&'static CStr>,
-    /// Signals that the runtime's caller ignored: bit n-1 is signal n.
+    /// Signals that the runtime's caller ignored, or may ignore as long as it has not said: bit n-1 is signal n.
     pub ignored: u64,
     /// Whether [`Op::DieWithRuntime`] is in force.
     pub dies_with_runtime: bool,
@@ -85,7 +88,7 @@ impl Init {
             state: None,
             home: None,
             program: None,
-            ignored: 0,
+            ignored: ALL_SIGNALS,
             dies_with_runtime: false,
             is_hidden: false,
             is_at_root: false,
@@ -225,6 +228,9 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Join { handle, kind } => namespaces::join(init, handle, kind),
         Op::JoinProcess { handle, flags } => namespaces::join(init, handle, flags),
         Op::EnterRoot { handle } => root::enter_handle(init, handle),
+        Op::OomScoreAdj { adjustment } => {
+            namespaces::write_file(c"/proc/self/oom_score_adj", adjustment.to_bytes())
+        }
         Op::EnterCgroup { handle } => namespaces::enter_cgroup(init, handle),
         Op::Affinity { cpus } => crate::process::affinity(cpus),
         Op::Unshare { flags } => process::unshare(flags).at(Stage::Op),

@@ -165,9 +165,11 @@ ops! {
     /// `/proc/self/timens_offsets` (empty: nothing is written).
     TimeNamespace = 3 { offsets: &'a CStr, }
     /// First stage: makes the container's init, as a sibling: `clone3(flags | CLONE_PARENT | CLONE_PIDFD)`, exit signal
-    /// 0; sends its pidfd over the socket with [`crate::Frame::Forked`] and exits. The child goes on with the next op.
+    /// 0; sends its pidfd over the socket with [`crate::Frame::Forked`] and exits. The child goes on with the next op; with
+    /// CLONE_VM in the memory that it has shared.
     Fork = 4 { flags: u32, }
-    /// `PR_SET_PDEATHSIG(SIGKILL)`: die with the runtime until the state is saved. [`Op::Sync`] at Ready ends it.
+    /// `PR_SET_PDEATHSIG(SIGKILL)`: die with the runtime until the state is saved. [`Op::Sync`] at Ready ends it,
+    /// or, in a plan without, [`Op::Exec`].
     DieWithRuntime = 5
     /// `setsid`: the container never has the caller's terminal.
     Session = 6
@@ -444,6 +446,8 @@ ops! {
     EnterRoot = 92 { handle: Handle, }
     /// Moves this process into the cgroup whose `cgroup.procs` the handle is open on.
     EnterCgroup = 93 { handle: Handle, }
+    /// This number, as text, to `/proc/self/oom_score_adj` of the runtime's procfs: a child has it too.
+    OomScoreAdj = 150 { adjustment: &'a CStr, }
     /// `sched_setaffinity` of this process.
     Affinity = 94 {
         /// A bit for each CPU, the lowest first.

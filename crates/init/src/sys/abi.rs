@@ -85,6 +85,7 @@ pub const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
 pub const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 
 // sched.h, ioprio.h, resource.h
+pub const CLONE_VM: u32 = 0x100;
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_NEWTIME: u32 = 0x80;
@@ -122,6 +123,7 @@ pub const SIGHUP: u32 = 1;
 pub const SIGINT: u32 = 2;
 pub const SIGQUIT: u32 = 3;
 pub const SIGKILL: u32 = 9;
+pub const SIGSTOP: u32 = 19;
 pub const SIGTERM: u32 = 15;
 pub const SIGCHLD: u64 = 17;
 pub const SIG_UNBLOCK: u32 = 1;

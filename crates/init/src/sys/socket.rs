@@ -2,8 +2,12 @@
 //!
 //! Runs in: init.
 
-use super::abi;
-use super::{Errno, Fd, FdRef, Result, call};
+use core::cell::UnsafeCell;
+
+use corten_plan::frame::FRAME_LENGTH;
+
+use super::abi::{self, CloneArgs};
+use super::{Argument, Errno, Fd, FdRef, Result, arch, call, check};
 
 /// `struct iovec`.
 #[repr(C)]
@@ -60,6 +64,52 @@ pub fn send_fd(socket: FdRef<'_>, bytes: &[u8], fd: FdRef<'_>) -> Result<usize> 
     // SAFETY: the message points to one part, whose bytes sendmsg only reads, and to one control message of its length; all
     // outlive the call.
     unsafe { call!(SENDMSG, socket, &raw const message, abi::MSG_NOSIGNAL) }
+}
+
+/// What [`fork_and_leave`] sends: at a place that lasts, for the child goes on while its parent sends.
+struct Farewell(UnsafeCell<(Frame, IoVec, Control, Message)>);
+
+type Frame = [u8; FRAME_LENGTH];
+
+// SAFETY: init has one thread, and of the two processes that share memory after the clone only the parent's kernel reads it.
+unsafe impl Sync for Farewell {}
+
+static FAREWELL: Farewell = Farewell(UnsafeCell::new((
+    [0; FRAME_LENGTH],
+    IoVec { base: core::ptr::null_mut(), length: 0 },
+    Control { length: 0, level: 0, kind: 0, fd: -1, padding: 0 },
+    Message {
+        name: core::ptr::null_mut(),
+        name_length: 0,
+        parts: core::ptr::null_mut(),
+        part_count: 0,
+        control: core::ptr::null_mut(),
+        control_length: 0,
+        flags: 0,
+    },
+)));
+
+/// `clone3` of a sibling that goes on in this memory, while this process sends `bytes` with the sibling's pidfd, and exits:
+/// nothing is copied, and nothing that was touched faults again. Only the sibling comes back.
+pub fn fork_and_leave(flags: u32, socket: FdRef<'_>, bytes: &Frame) -> Result<()> {
+    // SAFETY: nobody else has a reference: this function has one caller, which comes here once in the life of a process.
+    let (frame, part, control, farewell) = unsafe { &mut *FAREWELL.0.get() };
+    *frame = *bytes;
+    *part = IoVec { base: frame.as_mut_ptr(), length: FRAME_LENGTH };
+    (control.length, control.level, control.kind) =
+        (Control::LENGTH, abi::SOL_SOCKET, abi::SCM_RIGHTS);
+    *farewell = message(part, control);
+    let args = CloneArgs {
+        flags: u64::from(flags) | abi::CLONE_PARENT | abi::CLONE_PIDFD,
+        // The kernel writes it before the child runs, and to where sendmsg reads it.
+        pidfd: u64::try_from((&raw mut control.fd).expose_provenance()).unwrap_or(0),
+        ..CloneArgs::default()
+    };
+    let (args, size) = ((&raw const args).register(), size_of::<CloneArgs>());
+    let farewell = (&raw const *farewell).register();
+    // SAFETY: `args` is a `struct clone_args` of that size. Both processes have one stack, but the parent does not touch memory
+    // after the clone: it makes two system calls from registers, of which the first reads what is static.
+    check(unsafe { arch::clone_and_leave(args, size, socket.register(), farewell) }).map(drop)
 }
 
 /// `recvmsg`: how many bytes came, 0 at the end of the stream, and the file descriptor if one came, close-on-exec.

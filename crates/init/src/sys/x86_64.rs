@@ -4,6 +4,8 @@
 
 use core::arch::asm;
 
+use super::abi;
+
 /// One function for each number of arguments: registers that a call does not look at are not set.
 macro_rules! syscalls {
     ($($name:ident($($argument:ident in $register:tt),*);)*) => {$(
@@ -32,6 +34,40 @@ syscalls! {
     syscall4(a in "rdi", b in "rsi", c in "rdx", d in "r10");
     syscall5(a in "rdi", b in "rsi", c in "rdx", d in "r10", e in "r8");
     syscall6(a in "rdi", b in "rsi", c in "rdx", d in "r10", e in "r8", f in "r9");
+}
+
+/// `clone3(args, size)` with CLONE_VM and no stack: the child comes back with 0, on this stack; the parent makes
+/// `sendmsg(socket, message, MSG_NOSIGNAL)` and exits, from registers alone. Comes back in the parent with an error only.
+///
+/// # Safety
+/// `args` is a `struct clone_args` of `size` bytes; `message` a `struct msghdr` in memory that the child leaves alone.
+pub unsafe fn clone_and_leave(args: usize, size: usize, socket: usize, message: usize) -> isize {
+    let result;
+    // SAFETY: as for the calls above. Behind the clone the parent writes neither to its stack nor to other memory, and does not
+    // come back; the child has its registers, of which the kernel changes those that are declared.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 2f",
+            "mov eax, {sendmsg}",
+            "mov rdi, r8",
+            "mov rsi, r9",
+            "mov edx, {nosignal}",
+            "syscall",
+            "3:",
+            "mov eax, {exit}",
+            "xor edi, edi",
+            "syscall",
+            "jmp 3b",
+            "2:",
+            sendmsg = const abi::number::SENDMSG, exit = const abi::number::EXIT_GROUP,
+            nosignal = const abi::MSG_NOSIGNAL,
+            inlateout("rax") abi::number::CLONE3 => result, in("rdi") args, in("rsi") size,
+            in("r8") socket, in("r9") message, lateout("rcx") _, lateout("r11") _,
+            options(nostack));
+    }
+    result
 }
 
 /// `SA_RESTORER`, where a handler cannot be without; else 0.

@@ -107,37 +107,36 @@ impl Container {
         drop(span);
         let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options)?;
         let undo = Undo::new(&spawned.init, launch::kill_and_reap);
-        let stat = ProcessStat::read(spawned.init.pid)?;
-        if let Some(adjustment) = plan.oom_score_adj {
-            launch::write_oom_score(spawned.init.pid, adjustment)?;
-        }
         let process =
             Conversation { plan: &plan.init, process: &spawned.init, link: &spawned.link };
-        let span = Span::begin(trace, "wait for the process to be ready");
-        let filter = Loading {
-            seccomp,
-            process: &spawned.init,
-            link: &spawned.link,
-            init: init.pid,
-            status: Status::Running,
-        };
-        let answer = |asked| match asked {
-            Asked::Listener(number) => filter.hand_over(&mut agent, number, &self.record),
-            Asked::IdMap(..) => Err(super::conversation::out_of_order()),
-        };
-        if process.next("the process to be ready", answer)? != Point::Ready {
-            return Err(super::conversation::out_of_order());
+        if plan.reports_ready {
+            let span = Span::begin(trace, "wait for the process to be ready");
+            let filter = Loading {
+                seccomp,
+                process: &spawned.init,
+                link: &spawned.link,
+                init: init.pid,
+                status: Status::Running,
+            };
+            let answer = |asked| match asked {
+                Asked::Listener(number) => filter.hand_over(&mut agent, number, &self.record),
+                Asked::IdMap(..) => Err(super::conversation::out_of_order()),
+            };
+            if process.next("the process to be ready", answer)? != Point::Ready {
+                return Err(super::conversation::out_of_order());
+            }
+            if seccomp.is_some() {
+                read_back::check(spawned.init.pid, &plan.init)?;
+            }
+            drop(span);
+            before_execve(handles.console_receiver());
+            process.go(ProcessStat::read(spawned.init.pid)?.ignored, None)?;
         }
-        if seccomp.is_some() {
-            read_back::check(spawned.init.pid, &plan.init)?;
-        }
-        drop(span);
-        launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"setns")?;
-        before_execve(handles.console_receiver());
         let span = Span::begin(trace, "wait for execve");
-        process.go(stat.ignored, None)?;
         process.wait_for_execve()?;
         drop(span);
+        // As runc: of a process whose program has been executed.
+        launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"setns")?;
         spawned.collect_times(&plan.init, trace);
         undo.disarm();
         Ok(spawned.init)

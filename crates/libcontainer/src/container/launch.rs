@@ -387,7 +387,7 @@ fn innermost_pid(pid: i32) -> Result<i32, Error> {
     Ok(line.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid))
 }
 
-pub(super) fn write_oom_score(pid: i32, adjustment: i32) -> Result<(), Error> {
+fn write_oom_score(pid: i32, adjustment: i32) -> Result<(), Error> {
     let path = format!("/proc/{pid}/oom_score_adj");
     std::fs::write(&path, adjustment.to_string()).map_err(|error| Error::Property {
         pointer: "/process/oomScoreAdj".into(),

@@ -10,7 +10,7 @@ use corten_plan::{Failure, Op, Stage};
 
 use super::hints;
 use super::types::{InitPlan, Origin};
-use super::words::{CLONE, MS, MS_REMOUNT, RLIMITS, join};
+use super::words::{CLONE, CLONE_VM, MS, MS_REMOUNT, RLIMITS, join};
 use crate::error::InitError;
 
 /// `CLONE_NEWNS|CLONE_NEWPID`.
@@ -27,8 +27,10 @@ pub fn step(op: &Op<'_>) -> String {
         }
         Op::Unshare { flags } => format!("make the {} namespace", namespaces(flags)),
         Op::TimeNamespace { .. } => "make the time namespace".into(),
-        Op::Fork { flags: 0 } => "make init".into(),
-        Op::Fork { flags } => format!("make init in a new {} namespace", namespaces(flags)),
+        Op::Fork { flags } => match flags & !CLONE_VM {
+            0 => "make init".into(),
+            new => format!("make init in a new {} namespace", namespaces(new)),
+        },
         Op::NotDumpable => "let nobody in the container look into init".into(),
         Op::DieWithRuntime => "die with the runtime until the state is saved".into(),
         Op::Session => "begin a session".into(),
@@ -88,6 +90,7 @@ fn of_process(op: &Op<'_>) -> String {
         }
         Op::AllCpus => "allow all CPUs".to_owned(),
         Op::Affinity { .. } => "set the CPU affinity".to_owned(),
+        Op::OomScoreAdj { adjustment } => format!("set oom_score_adj to {}", text(adjustment)),
         Op::EnterCgroup { .. } => "enter the cgroup".to_owned(),
         Op::Umask { mask } => format!("set the umask to {mask:04o}"),
         Op::Personality { .. } => "set the personality".into(),

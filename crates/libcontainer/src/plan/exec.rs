@@ -14,10 +14,10 @@ use super::namespaces::clone_flag;
 use super::process::{self, Environment};
 use super::program::Program;
 use super::seccomp::SeccompPlan;
-use super::steps::Steps;
+use super::steps::{Steps, c_string};
 use super::types::{InitPlan, Origin, Remark, SpawnPlan};
 use super::unsupported;
-use super::words::{CLONE_NEWNS, CLONE_NEWPID};
+use super::words::{CLONE_NEWNS, CLONE_NEWPID, CLONE_VM};
 use crate::error::Error;
 use crate::host::Modules;
 use crate::spec::{self, Bundle, LinuxPersonality, NamespaceType, Process, SpecError};
@@ -121,12 +121,12 @@ pub struct ExecRequest {
 pub struct ExecPlan {
     /// How the process is started: no new namespace, in one stage or two.
     pub spawn: SpawnPlan,
-    /// Written by the runtime to `/proc/PID/oom_score_adj`.
-    pub oom_score_adj: Option<i32>,
     /// Whether it has a terminal of its own.
     pub terminal: bool,
     /// Whether it moves itself into the cgroup: it is on other CPUs before than after.
     pub enters_cgroup: bool,
+    /// Whether it waits for the runtime at [`Point::Ready`].
+    pub reports_ready: bool,
     /// What it does.
     pub init: InitPlan,
     /// What is asked for and this version cannot give.
@@ -177,12 +177,13 @@ fn make(
         seccomp: base.seccomp.as_ref(),
         has_hooks: false,
     };
+    let reports_ready = reports_ready(&program);
     let steps = order(base, &program, request, &mut warnings)?;
     Ok(ExecPlan {
         spawn: SpawnPlan { two_stages: has_two_stages(base), ..SpawnPlan::default() },
-        oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
         enters_cgroup: initial_cpus(process).is_some() && !request.no_cgroup,
+        reports_ready,
         init: steps.finish(0)?,
         unsupported: unsupported::of_process(process, request.modules),
         warnings,
@@ -201,6 +202,12 @@ fn order(
 
     // Before it can be seen in the container: its fds and its memory are the runtime's (CVE-2016-9962). execve ends it.
     steps.always(&Op::NotDumpable);
+    // While /proc is that of the host.
+    if let Some(adjustment) = process.oom_score_adj {
+        let pointer = "/process/oomScoreAdj";
+        let adjustment = c_string(&pointer.into(), adjustment.to_string())?;
+        steps.push(pointer, &Op::OomScoreAdj { adjustment: &adjustment });
+    }
     let initial = initial_cpus(process);
     if let Some(cpus) = initial {
         // "before the process is moved to the container's cgroup" (config.md): so it moves itself.
@@ -216,7 +223,7 @@ fn order(
     }
     // A pid namespace is entered by children only.
     if has_two_stages(base) {
-        steps.always(&Op::Fork { flags: 0 });
+        steps.always(&Op::Fork { flags: CLONE_VM });
     }
     steps.always(&Op::DieWithRuntime);
     steps.always(&Op::Session);
@@ -232,10 +239,18 @@ fn order(
     process::stdio(&mut steps, process, false, false);
     program.prepare(&mut steps, warnings)?;
 
-    // Here the pid file is written, and the terminal gets its size.
-    steps.always(&Op::Sync { point: Point::Ready as u8 });
+    if reports_ready(program) {
+        steps.always(&Op::Sync { point: Point::Ready as u8 });
+    }
     program.execute(&mut steps)?;
     Ok(steps)
+}
+
+/// Whether the runtime has something to do before the program begins: give its terminal a size, look whether the filter is in
+/// force, or take its listener. Without that nobody waits for anybody.
+fn reports_ready(program: &Program<'_>) -> bool {
+    let Program { process, seccomp, .. } = program;
+    process.terminal || seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process))
 }
 
 fn has_two_stages(base: &ExecBase) -> bool {
@@ -328,6 +343,7 @@ mod tests {
     fn exec_goes_through_the_steps_in_order() {
         let expected = [
             "NotDumpable",
+            "OomScoreAdj",
             "JoinProcess",
             "Fork",
             "DieWithRuntime",
@@ -343,7 +359,6 @@ mod tests {
             "Credentials",
             "Cwd",
             "Find",
-            "Sync",
             "CloseFds",
             "Exec",
         ];

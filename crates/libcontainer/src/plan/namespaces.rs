@@ -16,7 +16,7 @@ use super::steps::{Steps, c_string};
 use super::types::{NamespacePath, Origin, SpawnPlan};
 use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
-    CLONE_NEWUSER, CLONE_NEWUTS,
+    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VM,
 };
 use crate::spec::{Linux, LinuxNamespace, NamespaceType, SpecError};
 
@@ -96,9 +96,15 @@ impl Namespaces {
             steps.push(origin, &Op::TimeNamespace { offsets: &offsets });
         }
         if spawn.two_stages {
-            steps.push(POINTER, &Op::Fork { flags: spawn.fork_flags });
+            steps.push(POINTER, &Op::Fork { flags: spawn.fork_flags | self.sharing() });
         }
         Ok(())
+    }
+
+    /// [`Op::Fork`]'s child goes on in the memory of the first stage, and nothing is copied; but not into a new time namespace:
+    /// a process enters that with a memory of its own only (`copy_namespaces()` in the kernel's `nsproxy.c`).
+    fn sharing(&self) -> u32 {
+        if self.is_new(CLONE_NEWTIME) { 0 } else { CLONE_VM }
     }
 }
 

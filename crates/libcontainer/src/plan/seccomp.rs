@@ -73,6 +73,11 @@ impl SeccompPlan {
         moment == self.moment(process, has_hooks)
     }
 
+    /// Whether the runtime has to be there when it is loaded, or right after.
+    pub(super) fn is_loaded_early(&self, process: &Process) -> bool {
+        matches!(self.moment(process, false), Moment::BeforeCredentials | Moment::BeforeReady)
+    }
+
     /// Appends the step that loads it.
     pub(super) fn load(&self, moment: Moment, steps: &mut Steps) {
         let program: Vec<u8> = self.program.iter().flat_map(|one| one.to_ne_bytes()).collect();

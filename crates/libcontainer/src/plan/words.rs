@@ -68,6 +68,7 @@ words! {
 words! {
     /// Namespaces: `clone3(2)`, `setns(2)`, `unshare(2)`.
     CLONE: u32 {
+        CLONE_VM = 0x100,
         CLONE_NEWTIME = 0x80,
         CLONE_NEWNS = 0x2_0000,
         CLONE_NEWCGROUP = 0x200_0000,
