@@ -274,9 +274,9 @@ pub fn set_scheduler(attr: &SchedAttr) -> Result<()> {
 
 /// `sched_setaffinity` of this thread to every CPU that there can be (`CONFIG_NR_CPUS` is at most 8192).
 pub fn allow_all_cpus() -> Result<()> {
-    static ALL: [u8; 1024] = [0xff; 1024];
-    // SAFETY: the kernel reads as many bytes of `ALL` as are given, and no more than it has CPUs for.
-    unsafe { call!(SCHED_SETAFFINITY, 0u32, ALL.len(), ALL.as_ptr()) }.map(drop)
+    // A local one: a constant would be a kilobyte of the image.
+    let all = [u32::MAX; 8192 / 32];
+    set_affinity(&all)
 }
 
 /// `sched_setaffinity` of this thread: a bit for each CPU, the lowest first. Little-endian, as all that we run on are, so
