@@ -383,9 +383,6 @@ fn what_is_not_supported_yet_is_refused_by_name(runtime: &Runtime) -> TestResult
             config["mounts"][2]["uidMappings"] = mapping.clone();
             config["mounts"][2]["gidMappings"] = mapping;
         }),
-        ("/linux/netDevices", "", |config| {
-            config["linux"]["netDevices"] = json!({ "nosuch0": {} });
-        }),
         ("/linux/intelRdt", "", |config| config["linux"]["intelRdt"] = json!({ "closID": "a" })),
         ("/linux/memoryPolicy", "", |config| {
             config["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_LOCAL" });

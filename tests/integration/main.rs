@@ -46,6 +46,7 @@ mod lsm;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod no_cgroup;
 mod notify;
 mod other_systems;
@@ -95,6 +96,7 @@ fn tests() -> Vec<Test> {
         exec_cgroup::tests(),
         exec_terminal::tests(),
         features::tests(),
+        net_devices::tests(),
         notify::tests(),
         other_systems::tests(),
         ps::tests(),

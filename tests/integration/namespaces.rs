@@ -71,7 +71,7 @@ fn own(file: &str) -> Result<String, Failed> {
 }
 
 /// Points the container at the namespace of this kind that a process is in.
-fn join(config: &mut Value, kind: &str, pid: i32) {
+pub fn join(config: &mut Value, kind: &str, pid: i32) {
     let file = KINDS.iter().find(|(name, _)| *name == kind).map_or(kind, |(_, file)| file);
     bundle::remove(config, "/linux/namespaces", "type", kind);
     add(
@@ -82,7 +82,10 @@ fn join(config: &mut Value, kind: &str, pid: i32) {
 }
 
 /// A container that sleeps; returns its pid.
-fn sleeper(runtime: &Runtime, change: impl FnOnce(&mut Value)) -> Result<(String, i32), Failed> {
+pub fn sleeper(
+    runtime: &Runtime,
+    change: impl FnOnce(&mut Value),
+) -> Result<(String, i32), Failed> {
     let id = runtime.new_id();
     let bundle = runtime.bundle_with(&["sleep", "1000"], change)?;
     runtime.create(&bundle, &id)?.ok()?;

@@ -8,7 +8,9 @@ use corten_plan::{Frame, Handle, Stage};
 
 use crate::report::{At, Done, Failed};
 use crate::run::{Init, check_pid};
-use crate::sys::abi::{CLONE_NEWTIME, CLONE_PARENT, CLONE_VM, IFF_UP, O_WRONLY, SIOCSIFFLAGS};
+use crate::sys::abi::{
+    AF_NETLINK, AF_UNIX, CLONE_NEWTIME, CLONE_PARENT, CLONE_VM, IFF_UP, O_WRONLY, SIOCSIFFLAGS,
+};
 use crate::sys::process::Forked;
 use crate::sys::{self, Errno, FdRef, fs, process, socket};
 
@@ -92,11 +94,22 @@ pub fn fork(init: &Init, flags: u32) -> Done {
 /// # Errors
 /// Those of the ioctl.
 pub fn loopback() -> Done {
-    let socket = socket::datagram_socket().at(Stage::Op)?;
+    let socket = socket::datagram_socket(AF_UNIX).at(Stage::Op)?;
     // struct ifreq: 16 bytes of name, then here a short with the flags. The kernel keeps those that nobody may change.
     let mut request = [0u8; 40];
     let (name, flags) = request.split_at_mut(16);
     name.iter_mut().zip(b"lo").for_each(|(to, from)| *to = *from);
     flags.iter_mut().zip(IFF_UP.to_le_bytes()).for_each(|(to, from)| *to = from);
     fs::ioctl_with(socket.get(), SIOCSIFFLAGS, &mut request).at(Stage::Op)
+}
+
+/// [`corten_plan::Op::NetworkSocket`].
+///
+/// # Errors
+/// [`Stage::Op`]: those of socket(2); [`Stage::Send`].
+pub fn network_socket(init: &Init) -> Done {
+    // Protocol 0 of this family is NETLINK_ROUTE.
+    let socket = socket::datagram_socket(AF_NETLINK).at(Stage::Op)?;
+    let channel = init.handles.get(Handle::SOCKET)?;
+    socket::send_fd(channel, &Frame::Network.encode(), socket.get()).map(drop).at(Stage::Send)
 }

@@ -242,6 +242,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::AllCpus => process::allow_all_cpus().at(Stage::Op),
         Op::Keyring { name } => crate::process::keyring(name),
         Op::Loopback => namespaces::loopback(),
+        Op::NetworkSocket => namespaces::network_socket(init),
         Op::Sync { point } => crate::process::sync(init, point),
 
         Op::Propagation { flags } | Op::RootPropagation { flags } => root::propagation(flags),

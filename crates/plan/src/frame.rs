@@ -11,6 +11,7 @@
 //!                                      then on until the runtime has it, init waits for nobody
 //!                  IdMap(op)           a detached mount is attached: the runtime gives it the id mapping that this op wants; init
 //!                                      waits for Go
+//!                  Network             a NETLINK_ROUTE socket of the container's network namespace is attached
 //!                  end of file         execve worked (the socket is close-on-exec), or init died
 //! runtime → init   Go(ignored)         go on; `ignored`: signals whose disposition init resets before execve;
 //!                                      attached at Mounted/Ready: the state JSON for hooks, where the plan has any
@@ -187,6 +188,8 @@ pub enum Frame<'a> {
         op: u16,
     },
     /// See the module.
+    Network,
+    /// See the module.
     Go {
         /// Bit n-1 is set: signal n is ignored in the runtime's caller, and init sets it back to its default.
         ignored: u64,
@@ -200,6 +203,7 @@ const WARNED: u8 = 4;
 const GO: u8 = 5;
 const LISTENER: u8 = 6;
 const ID_MAP: u8 = 7;
+const NETWORK: u8 = 9;
 
 impl<'a> Frame<'a> {
     /// The frame as bytes: kind, stage or point, op, item, detail's length, errno, then 8 bytes of `ignored` or the
@@ -225,6 +229,7 @@ impl<'a> Frame<'a> {
                 bytes[0] = ID_MAP;
                 bytes[2..4].copy_from_slice(&op.to_le_bytes());
             }
+            Self::Network => bytes[0] = NETWORK,
             Self::Go { ignored } => {
                 bytes[0] = GO;
                 bytes[16..24].copy_from_slice(&ignored.to_le_bytes());
@@ -251,6 +256,7 @@ impl<'a> Frame<'a> {
                 Ok(Self::Listener { number: i32::from_le_bytes(number) })
             }
             (ID_MAP, _) => Ok(Self::IdMap { op: u16::from_le_bytes([bytes[2], bytes[3]]) }),
+            (NETWORK, _) => Ok(Self::Network),
             (GO, _) => {
                 let ignored = bytes[16..24].try_into().map_err(|_| Malformed)?;
                 Ok(Self::Go { ignored: u64::from_le_bytes(ignored) })

@@ -435,6 +435,12 @@ ops! {
     /// joined cannot trace init, nor look at what it has open.
     NotDumpable = 100
 
+    // -- network devices ---------------------------------------------------------------------------------------
+
+    /// Opens a NETLINK_ROUTE socket in the network namespace that init is in, and gives it to the runtime
+    /// ([`crate::Frame::Network`]).
+    NetworkSocket = 140
+
     // -- exec --------------------------------------------------------------------------------------------------
 
     /// `setns` into the namespaces in `flags` (`CLONE_NEW*`) of the process that the handle is a pidfd of, all or none.

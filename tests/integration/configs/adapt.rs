@@ -76,7 +76,7 @@ pub fn unsupported(config: &Value) -> Vec<String> {
         plain(&["/process/selinuxLabel", "/linux/mountLabel"]),
         elements("/mounts", |mount| !mount["uidMappings"].is_null(), "/uidMappings"),
         elements("/linux/namespaces", |namespace| namespace["type"] == "user", ""),
-        plain(&["/linux/netDevices", "/linux/intelRdt"]),
+        plain(&["/linux/intelRdt"]),
         plain(&["/linux/memoryPolicy"]),
     ]
     .concat()

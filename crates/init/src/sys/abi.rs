@@ -136,6 +136,7 @@ pub const CLOCK_MONOTONIC: u32 = 1;
 
 // socket.h, if.h, sockios.h
 pub const AF_UNIX: u32 = 1;
+pub const AF_NETLINK: u32 = 16;
 pub const SOCK_DGRAM: u32 = 2;
 pub const SOCK_CLOEXEC: u32 = O_CLOEXEC;
 pub const SOL_SOCKET: i32 = 1;

@@ -43,11 +43,11 @@ impl Control {
     const LENGTH: usize = 20;
 }
 
-/// `socket` that is good for ioctls on network devices.
-pub fn datagram_socket() -> Result<Fd> {
+/// `socket` of datagrams, of the protocol 0 of the family.
+pub fn datagram_socket(family: u32) -> Result<Fd> {
     let kind = abi::SOCK_DGRAM | abi::SOCK_CLOEXEC;
     // SAFETY: no pointers.
-    unsafe { call!(SOCKET, abi::AF_UNIX, kind, 0u32) }.map(Fd::new)
+    unsafe { call!(SOCKET, family, kind, 0u32) }.map(Fd::new)
 }
 
 /// `sendmsg` of bytes with one file descriptor, without SIGPIPE.

@@ -85,6 +85,7 @@ pub enum Seen {
     Failed(Failure),
     Warned(Failure),
     Listener(i32),
+    Network,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -403,6 +404,7 @@ fn seen(bytes: &[u8]) -> Seen {
         Frame::Warned(failure) => Seen::Warned(owned(failure)),
         Frame::Listener { number } => Seen::Listener(number),
         Frame::IdMap { .. } => panic!("init sent an id-mapped mount"),
+        Frame::Network => Seen::Network,
         Frame::Go { .. } => panic!("init sent Go"),
     }
 }

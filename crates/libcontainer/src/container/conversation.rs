@@ -76,11 +76,6 @@ impl Conversation<'_> {
     }
 }
 
-/// For [`Conversation::next`] where it needs nothing yet.
-pub(super) fn nothing(_asked: Asked) -> Result<(), Error> {
-    Err(out_of_order())
-}
-
 /// The error in a frame of a process that executes `plan`.
 pub(super) fn failure(plan: &InitPlan, frame: &[u8]) -> Error {
     match Frame::decode(frame) {

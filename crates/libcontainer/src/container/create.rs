@@ -9,12 +9,14 @@ use std::time::SystemTime;
 use corten_plan::Handle;
 
 use super::hook_state::own_environment;
-use super::launch::{self, Launch, Start, Undo};
+use super::launch::{self, Launch, Start};
 use super::place::{Made, Place};
+use super::undo::{self, Undo};
 use super::{Container, ContainerProcess, CreateOptions, filter};
 use crate::cgroup::systemd;
 use crate::error::Error;
 use crate::host::Facts;
+use crate::network::Devices;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::id_map::IdMaps;
@@ -77,12 +79,13 @@ fn create(
     let agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
     let handles = Handles::open(&plan.spawn.joins, plan.terminal, &options.outside())?;
     let id_maps = IdMaps::make(&plan.init, &handles)?;
+    let devices = Devices::find(&plan.net_devices)?;
     // --- nothing on the machine has changed so far ---
 
     let span = Span::begin(trace, "state");
     let dir = StateDir::create(&options.root, &id)?;
     let lock = dir.lock_new()?;
-    let undo_state = Undo::new(&dir, launch::remove_state);
+    let undo_state = Undo::new(&dir, undo::remove_state);
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
     let place = Place::look(&facts.cgroup, plan.cgroup.as_ref())?;
     let intent = intent(&id, &bundle, &facts, &plan, place.record())?;
@@ -91,7 +94,7 @@ fn create(
         notify::make(&dir)?;
     }
     let poststop = (&dir, &intent, options);
-    let undo_hooks = Undo::new(&poststop, launch::run_poststop);
+    let undo_hooks = Undo::new(&poststop, undo::run_poststop);
     drop(span);
 
     let span = Span::begin(trace, "cgroup");
@@ -113,10 +116,11 @@ fn create(
         trace,
     })
     .map_err(|error| error.of(&plan.spawn))?;
-    let undo_init = Undo::new(&spawned.init, launch::kill_and_reap);
+    let undo_init = Undo::new(&spawned.init, undo::kill_and_reap);
     log::debug!("init is process {}", spawned.init.pid);
     cgroup.apply_late(plan.cgroup.as_ref())?;
-    let launch = Launch::new(&plan, options, &spawned, &id_maps)?;
+    let undo_devices = Undo::new(&devices, Devices::give_back);
+    let launch = Launch::new(&plan, options, &spawned, &id_maps, &devices)?;
     if let Some(mut scope) = scope {
         launch.placed(|pid| {
             let cgroup = cgroup.set(scope.start(pid)?);
@@ -139,6 +143,7 @@ fn create(
         launch.wait_for_execve()?;
     }
     launch.collect_trace();
+    undo_devices.disarm();
     undo_init.disarm();
     undo_cgroup.disarm();
     undo_hooks.disarm();
@@ -147,7 +152,7 @@ fn create(
     let container = Container { dir, record: Box::new(record), made: cgroup.into_cgroup() };
     if start_at_once {
         let ran = container.run_poststart(spawned.init.pid, &environment(options));
-        ran.inspect_err(|_| launch::kill_and_reap(&spawned.init))?;
+        ran.inspect_err(|_| undo::kill_and_reap(&spawned.init))?;
     }
     Ok((container, spawned.init))
 }

@@ -14,9 +14,10 @@ use corten_plan::Point;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, out_of_order};
 use super::filter::{self, Loading};
-use super::launch::{self, Spawned, Start, StartError, Undo};
+use super::launch::{self, Spawned, Start, StartError};
+use super::undo::{self, Undo};
 use super::{Console, Container, ContainerProcess, LiveInit, read_back};
 use crate::cgroup::Cgroup;
 use crate::error::Error;
@@ -106,7 +107,7 @@ impl Container {
         let handles = Handles::open(&[], plan.terminal, &options.outside())?;
         drop(span);
         let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options)?;
-        let undo = Undo::new(&spawned.init, launch::kill_and_reap);
+        let undo = Undo::new(&spawned.init, undo::kill_and_reap);
         let process =
             Conversation { plan: &plan.init, process: &spawned.init, link: &spawned.link };
         if plan.reports_ready {
@@ -120,10 +121,10 @@ impl Container {
             };
             let answer = |asked| match asked {
                 Asked::Listener(number) => filter.hand_over(&mut agent, number, &self.record),
-                Asked::IdMap(..) => Err(super::conversation::out_of_order()),
+                Asked::IdMap(..) | Asked::Network(_) => Err(out_of_order()),
             };
             if process.next("the process to be ready", answer)? != Point::Ready {
-                return Err(super::conversation::out_of_order());
+                return Err(out_of_order());
             }
             if seccomp.is_some() {
                 read_back::check(spawned.init.pid, &plan.init)?;

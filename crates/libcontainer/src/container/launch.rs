@@ -1,4 +1,4 @@
-//! Starting init and talking to it until it lives on its own; and the guard that undoes what was begun.
+//! Starting init and talking to it until it lives on its own.
 //!
 //! Runs in: runtime.
 
@@ -10,11 +10,13 @@ use std::time::Duration;
 use corten_plan::wire::FLAG_TRACE;
 use corten_plan::{Handle, Op, Point};
 
-use super::conversation::{Conversation, failure, init_died, nothing, out_of_order};
+use super::conversation::{Conversation, failure, init_died, out_of_order};
 use super::create::environment;
 use super::filter::Loading;
+use super::undo::{Undo, kill_and_reap};
 use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
-use crate::error::{Error, with_causes};
+use crate::error::Error;
+use crate::network::Devices;
 use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::id_map::IdMaps;
@@ -151,6 +153,7 @@ pub(super) struct Launch<'a> {
     options: &'a CreateOptions,
     spawned: &'a Spawned,
     id_maps: &'a IdMaps<'a>,
+    devices: &'a Devices<'a>,
     stat: ProcessStat,
 }
 
@@ -161,12 +164,13 @@ impl<'a> Launch<'a> {
         options: &'a CreateOptions,
         spawned: &'a Spawned,
         id_maps: &'a IdMaps<'a>,
+        devices: &'a Devices<'a>,
     ) -> Result<Self, Error> {
         let stat = ProcessStat::read(spawned.init.pid)?;
         if let Some(adjustment) = plan.oom_score_adj {
             write_oom_score(spawned.init.pid, adjustment)?;
         }
-        Ok(Self { plan, options, spawned, id_maps, stat })
+        Ok(Self { plan, options, spawned, id_maps, devices, stat })
     }
 
     fn conversation(&self) -> Conversation<'_> {
@@ -185,14 +189,18 @@ impl<'a> Launch<'a> {
     pub fn placed(&self, place: impl FnOnce(i32) -> Result<(), Error>) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "have systemd make the cgroup");
         let conversation = self.conversation();
+        let answer = |asked| match asked {
+            Asked::Network(socket) => self.devices.move_to(socket),
+            Asked::Listener(_) | Asked::IdMap(..) => Err(out_of_order()),
+        };
         // Asked for at once: the first ops of init go on meanwhile.
         let placed = place(self.spawned.init.pid);
         if placed.is_err() && self.spawned.init.has_ended() {
             // It has said more than systemd knows of a process that is gone.
-            conversation.next("container init to be placed in its cgroup", nothing)?;
+            conversation.next("container init to be placed in its cgroup", answer)?;
         }
         placed?;
-        match conversation.next("container init to be placed in its cgroup", nothing)? {
+        match conversation.next("container init to be placed in its cgroup", answer)? {
             Point::Placed => conversation.go(self.stat.ignored, None),
             Point::Mounted | Point::Ready => Err(out_of_order()),
         }
@@ -218,12 +226,16 @@ impl<'a> Launch<'a> {
             let answer = |asked| match asked {
                 Asked::Listener(number) => filter.hand_over(&mut agent, number, record),
                 Asked::IdMap(op, mount) => self.map_ids(op, &mount),
+                Asked::Network(socket) => self.devices.move_to(socket),
             };
             match self.conversation().next("container init to be ready", answer)? {
                 Point::Ready => break,
                 Point::Mounted => self.run_hooks(dir, record)?,
                 Point::Placed => return Err(out_of_order()),
             }
+        }
+        if !self.devices.are_moved() {
+            return Err(out_of_order());
         }
         match &self.plan.seccomp {
             Some(_) => read_back::check(self.spawned.init.pid, &self.plan.init),
@@ -436,82 +448,4 @@ fn clone_hint(error: &io::Error) -> &'static str {
 
 fn os(call: &str, source: io::Error) -> Error {
     Error::Os { call: call.into(), source }
-}
-
-/// Kills and reaps init.
-pub(super) fn kill_and_reap(init: &ContainerProcess) {
-    if let Err(error) = crate::sys::wait::send_signal(init.pidfd(), libc::SIGKILL)
-        && error != rustix::io::Errno::SRCH
-    {
-        log::warn!("kill container init: {error}");
-        return;
-    }
-    // ECHILD: the caller's own wait has reaped it.
-    if let Err(error) = crate::sys::wait::wait(init.pidfd())
-        && error.raw_os_error() != Some(libc::ECHILD)
-    {
-        log::warn!("wait for container init: {error}");
-    }
-}
-
-/// The hooks of a container that is no more: of one whose creation has failed too (runtime.md, "Lifecycle", steps 3 to 5
-/// go on at 12; runc does it after every failure).
-pub(super) fn run_poststop((dir, record, options): &(&StateDir, &Record, &CreateOptions)) {
-    for problem in hook_state::run_poststop(dir, record, &environment(options)) {
-        log::warn!("{}", with_causes(&problem));
-    }
-}
-
-/// Removes the state; nothing if a `delete --force` has done so, for the id may be another container's by now.
-pub(super) fn remove_state(dir: &StateDir) {
-    if dir.is_gone() {
-        return;
-    }
-    if let Err(error) = dir.remove() {
-        log::warn!("{}", with_causes(&error));
-    }
-}
-
-/// Undoes one thing of a create that fails; several undo in the reverse order, as values are dropped.
-pub(super) struct Undo<'a, T> {
-    what: &'a T,
-    undo: Option<fn(&T)>,
-}
-
-impl<'a, T> Undo<'a, T> {
-    /// `undo` is called with `what` unless [`Self::disarm`] is called before.
-    pub fn new(what: &'a T, undo: fn(&T)) -> Self {
-        Self { what, undo: Some(undo) }
-    }
-
-    /// It has succeeded: nothing is undone.
-    pub fn disarm(mut self) {
-        self.undo = None;
-    }
-}
-
-impl<T> Drop for Undo<'_, T> {
-    fn drop(&mut self) {
-        if let Some(undo) = self.undo {
-            undo(self.what);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::ContainerId;
-
-    #[test]
-    fn remove_state_after_a_delete_leaves_the_next_of_the_same_id() {
-        let root = tempfile::tempdir().unwrap();
-        let id = ContainerId::new("same").unwrap();
-        let first = StateDir::create(root.path(), &id).unwrap();
-        first.remove().unwrap();
-        StateDir::create(root.path(), &id).unwrap();
-        std::fs::write(root.path().join("same/intent.json"), "of the next").unwrap();
-        remove_state(&first);
-        assert!(root.path().join("same/intent.json").exists());
-    }
 }

@@ -19,6 +19,7 @@ mod pause;
 mod place;
 mod read_back;
 mod start;
+mod undo;
 mod update;
 
 use std::borrow::Cow;

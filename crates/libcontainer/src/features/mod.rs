@@ -27,7 +27,7 @@ const SECCOMP: bool = true;
 const APPARMOR: bool = true;
 const SELINUX: bool = true;
 const INTEL_RDT: bool = false;
-const NET_DEVICES: bool = false;
+const NET_DEVICES: bool = true;
 
 /// features.md.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -36,6 +36,7 @@ pub fn step(op: &Op<'_>) -> String {
         Op::Session => "begin a session".into(),
         Op::Keyring { name } => format!("make the session keyring {}", text(name)),
         Op::Loopback => "set the loopback device up".into(),
+        Op::NetworkSocket => "give the runtime a socket of the network namespace".into(),
         Op::Sync { point: 1 } => "wait for the runtime, for hooks".into(),
         Op::Sync { point: 3 } => "wait for systemd to make the cgroup".into(),
         Op::Sync { .. } => "wait for the runtime to save the state".into(),

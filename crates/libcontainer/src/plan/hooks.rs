@@ -11,7 +11,7 @@ use super::process::Environment;
 use super::steps::{Steps, c_path, c_string, c_strings, list};
 use super::types::{Origin, RuntimeHooks};
 use super::{Inputs, rootfs};
-use crate::spec::{Hook, Hooks, SpecError};
+use crate::spec::{Hook, Hooks, Linux, SpecError};
 
 /// The hooks of the runtime.
 pub(super) fn of_runtime(hooks: &Hooks) -> RuntimeHooks {
@@ -23,11 +23,15 @@ pub(super) fn of_runtime(hooks: &Hooks) -> RuntimeHooks {
     }
 }
 
-/// Stops before the hooks of create, where there are any: it costs a round trip, and a wakeup of each side.
-pub(super) fn wait_for_runtime(steps: &mut Steps, hooks: &Hooks) {
-    if any_before_pivot(hooks) {
-        steps.push("/hooks", &Op::Sync { point: Point::Mounted as u8 });
-    }
+/// Stops before the hooks of create, where there are any: it costs a round trip, and a wakeup of each side. Without hooks
+/// for network devices too, which must be there before a sysctl of theirs is set.
+pub(super) fn wait_for_runtime(steps: &mut Steps, hooks: &Hooks, linux: &Linux) {
+    let origin = match any_before_pivot(hooks) {
+        true => "/hooks",
+        false if !linux.net_devices.is_empty() => "/linux/netDevices",
+        false => return,
+    };
+    steps.push(origin, &Op::Sync { point: Point::Mounted as u8 });
 }
 
 /// Whether there are hooks that see the container before its root is the root.

@@ -54,8 +54,8 @@ pub(crate) use self::resources::Update;
 pub use self::resources::{Otherwise, Setting};
 pub use self::seccomp::{Listener, SeccompPlan};
 pub use self::types::{
-    CgroupPlan, IdMapPlan, InitPlan, MapSource, NamespacePath, Origin, Plan, Remark, Request,
-    RuntimeHooks, SpawnPlan,
+    CgroupPlan, IdMapPlan, InitPlan, MapSource, NamespacePath, NetDevice, Origin, Plan, Remark,
+    Request, RuntimeHooks, SpawnPlan,
 };
 pub use self::unit::{Manager, Property, UnitPlan, pids};
 pub(crate) use self::unit::{limits, round_quotas};
@@ -128,6 +128,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         cgroup,
         oom_score_adj: inputs.process.oom_score_adj,
         hooks: hooks::of_runtime(inputs.hooks),
+        net_devices: namespaces::net_devices(inputs.linux),
         terminal: inputs.process.terminal,
         rootfs: rootfs::path(&inputs),
         init,
@@ -198,6 +199,7 @@ fn order(
     // Before hooks, which may add addresses and routes (CNI).
     if namespaces.is_new(CLONE_NEWNET) {
         steps.push("/linux/namespaces", &Op::Loopback);
+        namespaces::hand_over_network(&mut steps, linux);
     }
 
     // Cut off from the host before the first mount: no mount of ours may propagate to it.
@@ -210,7 +212,7 @@ fn order(
     }
 
     // The hooks of create see all mounts and the old root, in this order (runtime.md, "Lifecycle").
-    hooks::wait_for_runtime(&mut steps, hooks);
+    hooks::wait_for_runtime(&mut steps, hooks, linux);
     hooks::create_container(&mut steps, inputs, hooks)?;
     // After the hooks: they may have mounted something where it is. Before anything is read-only.
     process::make_cwd(&mut steps, process)?;

@@ -13,14 +13,15 @@ use std::path::PathBuf;
 use corten_plan::{Handle, Op};
 
 use super::steps::{Steps, c_string};
-use super::types::{NamespacePath, Origin, SpawnPlan};
+use super::types::{NamespacePath, NetDevice, Origin, SpawnPlan};
 use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VM,
 };
-use crate::spec::{Linux, LinuxNamespace, NamespaceType, SpecError};
+use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecError};
 
 const POINTER: &str = "/linux/namespaces";
+const NET_DEVICES: &str = "/linux/netDevices";
 
 /// The container's namespaces.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -90,6 +91,9 @@ impl Namespaces {
             let origin = Origin::Property(namespace.pointer.clone().into());
             steps.push(origin, &Op::Join { handle: namespace.handle, kind: namespace.kind });
         }
+        if self.has(CLONE_NEWNET) && !self.is_new(CLONE_NEWNET) {
+            hand_over_network(steps, linux);
+        }
         if self.is_new(CLONE_NEWTIME) {
             let origin = Origin::from("/linux/timeOffsets");
             let offsets = c_string(&origin, time_offsets(linux))?;
@@ -106,6 +110,23 @@ impl Namespaces {
     fn sharing(&self) -> u32 {
         if self.is_new(CLONE_NEWTIME) { 0 } else { CLONE_VM }
     }
+}
+
+/// Gives the runtime what it needs to move network devices in, where there are any.
+pub(super) fn hand_over_network(steps: &mut Steps, linux: &Linux) {
+    if !linux.net_devices.is_empty() {
+        steps.push(NET_DEVICES, &Op::NetworkSocket);
+    }
+}
+
+/// The network devices that the runtime moves.
+pub(super) fn net_devices(linux: &Linux) -> Vec<NetDevice> {
+    let device = |(host_name, device): (&String, &LinuxNetDevice)| NetDevice {
+        pointer: Origin::member(NET_DEVICES, host_name).to_string(),
+        host_name: host_name.clone(),
+        name: if device.name.is_empty() { host_name.clone() } else { device.name.clone() },
+    };
+    linux.net_devices.iter().map(device).collect()
 }
 
 /// The lines of `/proc/PID/timens_offsets` (time_namespaces(7)): clock, seconds, nanoseconds.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
-use super::types::{CgroupPlan, IdMapPlan, Plan, Remark};
+use super::types::{CgroupPlan, IdMapPlan, NetDevice, Plan, Remark};
 use super::unit::Manager;
 use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, SECCOMP, join};
 use crate::spec::Hook;
@@ -117,6 +117,7 @@ fn lines(plan: &Plan) -> Vec<Line> {
         }
         match op {
             Op::Fork { .. } => by = "init",
+            Op::NetworkSocket => net_device_lines(plan, &mut lines),
             Op::Sync { point } => after_sync(plan, point, &mut lines),
             _ => {}
         }
@@ -192,6 +193,13 @@ fn after_sync(plan: &Plan, point: u8, lines: &mut Vec<Line>) {
         hook_lines("createRuntime", &plan.hooks.create_runtime, lines);
     } else {
         runtime(lines, "", "save the state");
+    }
+}
+
+fn net_device_lines(plan: &Plan, lines: &mut Vec<Line>) {
+    for NetDevice { pointer, host_name, name } in &plan.net_devices {
+        let what = format!("move the network device {host_name} into the container, as {name}");
+        runtime(lines, pointer, what);
     }
 }
 

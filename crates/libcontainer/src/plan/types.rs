@@ -54,6 +54,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// Hooks that run in the runtime's namespaces; those of the container's namespaces are ops of init.
     pub hooks: RuntimeHooks,
+    /// Network devices that the runtime moves into the container.
+    pub net_devices: Vec<NetDevice>,
     /// Whether the process has a terminal of its own.
     pub terminal: bool,
     /// The root file system on the host, absolute.
@@ -119,6 +121,24 @@ pub struct NamespacePath {
     pub pointer: String,
     /// What the ops call it.
     pub handle: Handle,
+}
+
+/// A network device to move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// The property that asks for it.
+    pub pointer: String,
+    /// Its name on the host.
+    pub host_name: String,
+    /// Its name in the container; with `%d` in the place of a number that is free there.
+    pub name: String,
+}
+
+impl NetDevice {
+    /// Whether its number is chosen when it is moved.
+    pub fn is_template(&self) -> bool {
+        self.name.contains("%d")
+    }
 }
 
 /// Where the container's cgroup is, and what it is to be.

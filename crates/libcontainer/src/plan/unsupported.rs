@@ -67,7 +67,6 @@ impl Found {
 
     fn linux(&mut self, linux: &Linux) {
         let asked = [
-            (!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are"),
             (linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is"),
             (linux.memory_policy.is_some(), "/linux/memoryPolicy", "memory policies are"),
         ];

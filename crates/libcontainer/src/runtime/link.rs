@@ -45,6 +45,8 @@ pub(crate) enum Asked {
     Listener(i32),
     /// It waits until this mount, which is attached nowhere, has the id mapping that the op of this index wants.
     IdMap(u16, OwnedFd),
+    /// It goes on: network devices, into the namespace of this socket.
+    Network(OwnedFd),
 }
 
 /// The socket.
@@ -142,7 +144,10 @@ impl Link {
             (Frame::Warned(_), _) => Ok(Message::Warned(bytes)),
             (Frame::Listener { number }, _) => Ok(Message::Asked(Asked::Listener(number))),
             (Frame::IdMap { op }, Some(mount)) => Ok(Message::Asked(Asked::IdMap(op, mount))),
-            (Frame::Forked | Frame::IdMap { .. } | Frame::Go { .. }, _) => Err(garbled()),
+            (Frame::Network, Some(socket)) => Ok(Message::Asked(Asked::Network(socket))),
+            (Frame::Forked | Frame::IdMap { .. } | Frame::Network | Frame::Go { .. }, _) => {
+                Err(garbled())
+            }
         }
     }
 

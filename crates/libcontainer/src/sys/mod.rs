@@ -12,6 +12,7 @@ pub mod confine;
 pub mod idle;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod pidfd;
 pub mod program;
 pub mod seccomp;

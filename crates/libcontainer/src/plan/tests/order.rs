@@ -288,7 +288,6 @@ fn unsupported_each_is_named() {
         ("/linux/mountLabel", json!({ "linux": { "mountLabel": "l" } })),
         ("/linux/intelRdt", json!({ "linux": { "intelRdt": {} } })),
         ("/linux/memoryPolicy", json!({ "linux": { "memoryPolicy": { "mode": "MPOL_LOCAL" } } })),
-        ("/linux/netDevices", json!({ "linux": { "netDevices": { "eth0": {} } } })),
         (
             "/linux/namespaces/0",
             json!({ "linux": { "namespaces": [{ "type": "user" }, { "type": "mount" }] } }),

@@ -1,0 +1,199 @@
+//! `linux.netDevices`: devices of the host that are moved into the container's network namespace, with their addresses.
+//!
+//! The runtime does it, by two sockets: its own, and one that init has opened in the container's namespace and handed
+//! over. So nothing of the runtime enters that namespace, and nothing of init knows of netlink. Until the container is
+//! made, what was moved can be given back; after that the kernel has it: at the end of the namespace physical devices go
+//! back to the first one, virtual ones end (network_namespaces(7)).
+//!
+//! Runs in: runtime.
+
+mod link;
+mod netlink;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use self::link::{Address, Link};
+use self::netlink::Socket;
+use crate::error::Error;
+use crate::plan::NetDevice;
+
+/// The devices that config.json asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Devices<'a> {
+    host: Option<Socket>,
+    found: Vec<Found<'a>>,
+    inside: RefCell<Option<Inside>>,
+}
+
+/// One that is on the host.
+#[derive(Debug)]
+struct Found<'a> {
+    wanted: &'a NetDevice,
+    link: Link,
+    addresses: Vec<Address>,
+}
+
+/// The container's side.
+#[derive(Debug)]
+struct Inside {
+    socket: Socket,
+    /// Places in [`Devices::found`] of those that have left the host, or were about to, and the name in the container.
+    moved: Vec<(usize, String)>,
+}
+
+impl<'a> Devices<'a> {
+    /// Looks at those that are asked for; nothing is changed.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn find(wanted: &'a [NetDevice]) -> Result<Self, Error> {
+        let Some(first) = wanted.first() else { return Ok(Self::default()) };
+        let host = Socket::open()
+            .map_err(|error| problem(first, &format!("open a netlink socket: {error}")))?;
+        let found =
+            wanted.iter().map(|wanted| Found::look(&host, wanted)).collect::<Result<_, _>>();
+        Ok(Self { found: found?, host: Some(host), inside: RefCell::default() })
+    }
+
+    /// Moves all of them to the namespace of this socket, which init has opened.
+    ///
+    /// # Errors
+    /// One cannot be moved; [`Self::give_back`] brings back those that were.
+    pub fn move_to(&self, socket: OwnedFd) -> Result<(), Error> {
+        let (Some(host), Some(first)) = (&self.host, self.found.first()) else { return Ok(()) };
+        let of_namespace = |error: io::Error| {
+            problem(first.wanted, &format!("the container's network namespace: {error}"))
+        };
+        let socket = Socket::of(socket).map_err(of_namespace)?;
+        let namespace = socket.namespace().map_err(of_namespace)?;
+        if is_same(&namespace, &host.namespace().map_err(of_namespace)?).map_err(of_namespace)? {
+            return Err(problem(first.wanted, "the network namespace is the runtime's own"));
+        }
+        for Found { wanted, .. } in self.found.iter().filter(|found| !found.wanted.is_template()) {
+            if Link::find(&socket, &wanted.name).is_ok() {
+                let text = format!("{:?} exists in the container's network namespace", wanted.name);
+                return Err(problem(wanted, &text));
+            }
+        }
+        let mut inside = self.inside.borrow_mut();
+        let inside = inside.insert(Inside { socket, moved: Vec::new() });
+        // What has a name of its own first: a number is chosen among what is left.
+        let (named, numbered): (Vec<_>, Vec<_>) =
+            self.found.iter().enumerate().partition(|(_, found)| !found.wanted.is_template());
+        for (index, found) in named.into_iter().chain(numbered) {
+            let refused = |error: String| problem(found.wanted, &error);
+            let name = found.name_inside(&inside.socket).map_err(refused)?;
+            inside.moved.push((index, name.clone()));
+            found.move_in(host, &inside.socket, namespace.as_fd(), &name).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all that is asked for was moved.
+    pub fn are_moved(&self) -> bool {
+        let moved = self.inside.borrow().as_ref().map_or(0, |inside| inside.moved.len());
+        moved == self.found.len()
+    }
+
+    /// Brings back those that were moved, with name, addresses and state, as far as they can be.
+    pub fn give_back(&self) {
+        let inside = self.inside.borrow();
+        let (Some(host), Some(inside)) = (&self.host, &*inside) else { return };
+        for (index, name) in inside.moved.iter().rev() {
+            let Some(found) = self.found.get(*index) else { continue };
+            if let Err(error) = found.bring_back(host, &inside.socket, name) {
+                log::warn!("bring the network device {} back: {error}", found.wanted.host_name);
+            }
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    fn look(host: &Socket, wanted: &'a NetDevice) -> Result<Self, Error> {
+        let name = &wanted.host_name;
+        let link = Link::find(host, name).map_err(|error| {
+            problem(
+                wanted,
+                &match error.raw_os_error() {
+                    Some(libc::ENODEV) => {
+                        format!("there is no network device {name:?} on the host")
+                    }
+                    _ => format!("find the network device {name:?}: {error}"),
+                },
+            )
+        })?;
+        let addresses = link.addresses(host).map_err(|error| {
+            problem(wanted, &format!("read the addresses of {name:?}: {error}"))
+        })?;
+        Ok(Self { wanted, link, addresses })
+    }
+
+    /// As runc: the name changes with the move, addresses that are permanent and global come along, and it is up.
+    fn move_in(
+        &self,
+        host: &Socket,
+        inside: &Socket,
+        namespace: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<(), String> {
+        let failed = |what: String| move |error: io::Error| format!("{what}: {error}");
+        log::debug!("moving network device {} into the container as {name}", self.wanted.host_name);
+        let moved = self.link.move_to(host, namespace, name);
+        moved.map_err(failed(format!("move it into the container as {name:?}")))?;
+        let link = Link::find(inside, name).map_err(failed("find it in the container".into()))?;
+        for address in self.addresses.iter().filter(|address| address.is_permanent_and_global()) {
+            let added = address.add(inside, link.index);
+            added.map_err(failed(format!("add the address {address} in the container")))?;
+        }
+        link.set_up(inside).map_err(failed("set it up in the container".into()))
+    }
+
+    /// The name in the container: of a template the lowest number that is free, as the kernel would choose.
+    fn name_inside(&self, inside: &Socket) -> Result<String, String> {
+        if !self.wanted.is_template() {
+            return Ok(self.wanted.name.clone());
+        }
+        let taken = Link::names(inside).map_err(|error| format!("list the devices: {error}"))?;
+        Ok(first_free(&self.wanted.name, &taken))
+    }
+
+    fn bring_back(&self, host: &Socket, inside: &Socket, name_inside: &str) -> io::Result<()> {
+        let name = &self.wanted.host_name;
+        if Link::find(host, name).is_err() {
+            // By its hardware too: it may have been moved and not renamed, because the name is another's.
+            let is_ours = |link: &Link| {
+                link.is_same_device(&self.link) && [name, name_inside].contains(&link.name.as_str())
+            };
+            let link = Link::all(inside)?.into_iter().find(is_ours).ok_or(Errno::NODEV)?;
+            link.move_to(inside, host.namespace()?.as_fd(), name)?;
+        }
+        let link = Link::find(host, name)?;
+        for address in &self.addresses {
+            match address.put_back(host, link.index) {
+                Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
+                _ => {}
+            }
+        }
+        if self.link.is_up { link.set_up(host) } else { Ok(()) }
+    }
+}
+
+/// `eth%d` with the lowest number that gives a name which is not taken.
+fn first_free(template: &str, taken: &BTreeSet<String>) -> String {
+    let mut names = (0u32..).map(|number| template.replacen("%d", &number.to_string(), 1));
+    names.find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+fn is_same(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+fn problem(device: &NetDevice, problem: &str) -> Error {
+    Error::Property { pointer: device.pointer.clone(), problem: problem.to_owned() }
+}
