@@ -192,6 +192,32 @@ fn spawn_joins_have_handles_in_order_and_come_first() {
 }
 
 #[test]
+fn network_socket_is_of_the_containers_namespace_and_sysctls_wait_for_its_devices() {
+    let plan = |network: Value| {
+        planned(json!({ "linux": {
+            "namespaces": [{ "type": "mount" }, network],
+            "netDevices": { "a/b": {}, "eth0": { "name": "n%d" } },
+            "sysctl": { "net.ipv4.conf.n0.forwarding": "1" },
+        } }))
+    };
+    let place = |plan: &Plan, name: &str| names(plan).iter().position(|op| *op == name).unwrap();
+    let new = plan(json!({ "type": "network" }));
+    let joined = plan(json!({ "type": "network", "path": "/ns/net" }));
+    assert_eq!(place(&new, "NetworkSocket"), place(&new, "Loopback") + 1);
+    assert_eq!(names(&joined)[..4], ["NotDumpable", "Join", "NetworkSocket", "Fork"]);
+    for plan in [&new, &joined] {
+        let points: Vec<_> = names(plan).into_iter().filter(|name| *name == "Sync").collect();
+        assert_eq!(points.len(), 2, "Mounted, Ready");
+        assert!(place(plan, "Sync") < place(plan, "Sysctl"));
+        let devices: Vec<_> =
+            plan.net_devices.iter().map(|it| (&*it.pointer, &*it.name, it.is_template())).collect();
+        let expected =
+            [("/linux/netDevices/a~1b", "a/b", false), ("/linux/netDevices/eth0", "n%d", true)];
+        assert_eq!(devices, expected);
+    }
+}
+
+#[test]
 fn order_without_a_mount_namespace_is_a_chroot() {
     let host = json!({ "namespaces": [{ "type": "pid" }] });
     let names = names(&planned(json!({ "linux": host })));
