@@ -10,9 +10,10 @@ use std::fs;
 
 use rustix::fs::{Mode, OFlags, SealFlags};
 
+use crate::bundle::Bundle;
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, Root, Strace};
-use crate::runtime::Runtime;
+use crate::runtime::{Invocation, Runtime};
 
 /// What the build for tests may have on top.
 fn debug_allowance(extra: usize) -> usize {
@@ -24,6 +25,8 @@ const OURS: crate::host::Need = Corten("the budgets are its own");
 table! {
     run_makes_at_most_250_system_calls: [Root, OURS, Strace],
     run_has_at_most_250_page_faults: [Root, OURS],
+    exec_makes_at_most_190_system_calls: [Root, OURS, Strace],
+    exec_has_at_most_150_page_faults: [Root, OURS],
     created_init_is_small: [Root, OURS],
     created_init_executes_a_file_that_nobody_can_write: [Root, OURS],
 }
@@ -48,11 +51,21 @@ fn run_makes_at_most_250_system_calls(runtime: &Runtime) -> TestResult {
     let bundle = default_bundle(runtime)?;
     // The first one after the host's boot makes the state root.
     fs::create_dir_all(runtime.root())?;
+    let run = runtime.command(["run"]).arg(runtime.new_id()).current_directory(bundle.path());
+    let (calls, inits) = system_calls(runtime, run)?;
+    ensure!(inits > 50, "only {inits} calls of init were seen");
+    ensure!(calls <= 250 + debug_allowance(30), "{calls} system calls, {inits} of them by init");
+    Ok(())
+}
+
+/// How many a command makes up to the execve of the user's program, and how many of them init.
+fn system_calls(
+    runtime: &Runtime,
+    command: Invocation<'_>,
+) -> Result<(usize, usize), libtest_mimic::Failed> {
     let log = runtime.directory().join("strace");
     let strace = ["strace", "-f", "-o", log.to_str().ok_or("path")?];
-    let run = runtime.command(["run"]).arg(runtime.new_id()).current_directory(bundle.path());
-    run.wrapped_by(strace).output()?.ok()?;
-
+    command.wrapped_by(strace).output()?.ok()?;
     let mut executed = BTreeSet::new();
     let (mut calls, mut inits) = (0, 0);
     let text = fs::read_to_string(&log)?;
@@ -70,22 +83,50 @@ fn run_makes_at_most_250_system_calls(runtime: &Runtime) -> TestResult {
         }
     }
     ensure_eq!(executed.len(), 1);
-    ensure!(inits > 50, "only {inits} calls of init were seen:\n{text}");
-    ensure!(calls <= 250 + debug_allowance(30), "{calls} system calls, {inits} of them by init");
-    Ok(())
+    Ok((calls, inits))
 }
 
 /// Of the runtime and all that it has waited for, by the shell's count of its children (`proc_pid_stat(5)`, field 11).
+fn page_faults(command: Invocation<'_>) -> Result<usize, libtest_mimic::Failed> {
+    let shell = ["sh", "-c", "\"$@\" && read -r line < /proc/$$/stat && echo \"$line\"", "sh"];
+    let outcome = command.wrapped_by(shell).output()?.ok()?;
+    let after_name = outcome.stdout.rsplit_once(')').ok_or("no stat line")?.1;
+    let faults = after_name.split_whitespace().nth(11 - 3).ok_or("stat has no field 11")?;
+    let faults = faults.parse()?;
+    ensure!(faults >= 50, "{faults} page faults are too few to be true");
+    Ok(faults)
+}
+
 fn run_has_at_most_250_page_faults(runtime: &Runtime) -> TestResult {
     let bundle = default_bundle(runtime)?;
     let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
-    let shell = ["sh", "-c", "\"$@\" && read -r line < /proc/$$/stat && echo \"$line\"", "sh"];
-    let outcome = run.wrapped_by(shell).output()?.ok()?;
-    let after_name = outcome.stdout.rsplit_once(')').ok_or("no stat line")?.1;
-    let faults: usize =
-        after_name.split_whitespace().nth(11 - 3).ok_or("stat has no field 11")?.parse()?;
-    ensure!(faults >= 50, "{faults} page faults are too few to be true");
+    let faults = page_faults(run)?;
     ensure!(faults <= 250 + debug_allowance(150), "{faults} page faults");
+    Ok(())
+}
+
+/// A container that runs, of the default bundle but for its program.
+fn running(runtime: &Runtime) -> Result<(String, Bundle), libtest_mimic::Failed> {
+    let mut bundle = default_bundle(runtime)?;
+    bundle.edit(|config| config["process"]["args"] = serde_json::json!(["sleep", "1000"]))?;
+    let id = runtime.new_id();
+    runtime.create(&bundle, &id)?.ok()?;
+    runtime.start(&id)?.ok()?;
+    Ok((id, bundle))
+}
+
+fn exec_makes_at_most_190_system_calls(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime)?;
+    let (calls, inits) = system_calls(runtime, runtime.command(["exec", &id, "/bin/true"]))?;
+    ensure!(inits > 15, "only {inits} calls of init were seen");
+    ensure!(calls <= 190 + debug_allowance(30), "{calls} system calls, {inits} of them by init");
+    Ok(())
+}
+
+fn exec_has_at_most_150_page_faults(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime)?;
+    let faults = page_faults(runtime.command(["exec", &id, "/bin/true"]))?;
+    ensure!(faults <= 150 + debug_allowance(150), "{faults} page faults");
     Ok(())
 }
 

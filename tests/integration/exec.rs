@@ -44,6 +44,7 @@ table! {
     pid_file_names_the_process: [Root],
     pid_file_that_cannot_be_written_ends_the_process: [Root, NotOn("crun", "leaves it running")],
     preserved_descriptor_arrives: [Root],
+    listen_fds_are_not_for_exec: [Root, NotOn("crun", "passes them on, whatever LISTEN_PID says")],
     descriptors_of_the_runtime_do_not: [Root],
     flags_after_the_container_are_the_programs: [Root],
     container_without_namespaces_of_its_own_keeps_its_root:
@@ -280,8 +281,12 @@ fn no_new_privileges_are_inherited_and_can_be_asked_for(runtime: &Runtime) -> Te
             running(runtime, |config| config["process"]["noNewPrivileges"] = json!(inherited))?;
         let seen = status(runtime, &[], &id)?;
         ensure_eq!(field(&seen, "NoNewPrivs")?, if inherited { "1" } else { "0" });
-        let seen = status(runtime, &["--no-new-privs"], &id)?;
-        ensure_eq!(field(&seen, "NoNewPrivs")?, "1");
+        for (flag, expected) in
+            [("--no-new-privs", "1"), ("--no-new-privs=true", "1"), ("--no-new-privs=false", "0")]
+        {
+            let seen = status(runtime, &[flag], &id)?;
+            ensure_eq!(field(&seen, "NoNewPrivs")?, expected);
+        }
     }
     Ok(())
 }
@@ -402,6 +407,20 @@ fn preserved_descriptor_arrives(runtime: &Runtime) -> TestResult {
         .output()?
         .ok()?;
     ensure_eq!(outcome.stdout, "hello");
+    Ok(())
+}
+
+/// runc's exec knows nothing of them, whatever the help of its `--preserve-fds` says.
+fn listen_fds_are_not_for_exec(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime, |_| {})?;
+    let file = runtime.directory().join("preserved");
+    fs::write(&file, "hello")?;
+    let script = "echo $LISTEN_FDS.$LISTEN_PID; cat <&3; ls /proc/self/fd";
+    let exec = exec_with(runtime, &["--preserve-fds=1"], &id, &["sh", "-c", script]);
+    let shell =
+        format!("export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\" 3<{0} 4<{0}", file.display());
+    let seen = exec.wrapped_by(["sh", "-c", &shell, "sh"]).output()?.ok()?.stdout;
+    ensure_eq!(seen.split_whitespace().collect::<Vec<_>>(), [".", "hello0", "1", "2", "3", "4"]);
     Ok(())
 }
 

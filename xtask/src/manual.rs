@@ -45,7 +45,7 @@ Where the state is kept by default, for who is not root.
 Of \fBcreate\fR and \fBrun\fR: the container gets a socket of its own for sd_notify(3), and what it says there is passed on.
 .TP
 \fBLISTEN_FDS\fR, \fBLISTEN_PID\fR
-Of \fBcreate\fR, \fBrun\fR and \fBexec\fR: fds from 3 on that the process gets, if LISTEN_PID names corten (sd_listen_fds(3)).
+Of \fBcreate\fR and \fBrun\fR: fds from 3 on that the process gets, if LISTEN_PID names corten (sd_listen_fds(3)).
 .TP
 \fBDBUS_SYSTEM_BUS_ADDRESS\fR, \fBDBUS_SESSION_BUS_ADDRESS\fR
 Where systemd is asked, with \fB\-\-systemd\-cgroup\fR.";

@@ -171,6 +171,9 @@ impl Flag {
         if !arg.get_action().takes_values() {
             return push_switch(name, self.value.as_deref(), flags);
         }
+        if arg.get_num_args().is_some_and(|count| count.min_values() == 0) {
+            return push_choice(name, self.value.as_deref(), flags);
+        }
         let value =
             self.value.or_else(|| words.next()).ok_or_else(|| UsageError::missing_value(name))?;
         let mut word = OsString::from(format!("--{name}="));
@@ -197,6 +200,20 @@ fn push_switch(
         Some(Some(false)) => flags.retain(|earlier| *earlier != word),
         Some(None) => return Err(UsageError::bad_bool(name, value.unwrap_or_default())),
     }
+    Ok(())
+}
+
+/// A switch of which `false` is not as none.
+fn push_choice(
+    name: &str,
+    value: Option<&OsStr>,
+    flags: &mut Vec<OsString>,
+) -> Result<(), UsageError> {
+    let is_on = match value {
+        None => true,
+        Some(word) => go_bool(word).ok_or_else(|| UsageError::bad_bool(name, word))?,
+    };
+    flags.push(format!("--{name}={is_on}").into());
     Ok(())
 }
 
@@ -369,6 +386,18 @@ mod tests {
         assert_eq!(
             problem("--debug=maybe state c1"),
             "invalid boolean value \"maybe\" for -debug: not true or false"
+        );
+    }
+
+    #[test]
+    fn switch_that_may_take_back_what_config_json_says_keeps_its_value() {
+        for (word, flag) in [("--no-new-privs", "true"), ("-no-new-privs=0", "false")] {
+            let sorted = sorted(&format!("exec {word} c1 true"));
+            assert_eq!(sorted[2..], [format!("--no-new-privs={flag}"), "c1 true".into()]);
+        }
+        assert_eq!(
+            problem("exec --no-new-privs=maybe c1 true"),
+            "invalid boolean value \"maybe\" for -no-new-privs: not true or false"
         );
     }
 

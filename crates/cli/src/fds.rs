@@ -23,9 +23,9 @@ pub fn listen_fds() -> u32 {
 /// Checks that every fd of `--preserve-fds` is open, in the words of runc.
 ///
 /// To be called before this process opens anything of its own: what it opens then gets higher numbers.
-pub fn check_preserved(matches: &ArgMatches) -> anyhow::Result<()> {
+pub fn check_preserved(matches: &ArgMatches, with_listen_fds: bool) -> anyhow::Result<()> {
     let Ok(Some(&count)) = matches.try_get_one::<u32>("preserve_fds") else { return Ok(()) };
-    let first = FIRST.saturating_add(listen_fds());
+    let first = FIRST.saturating_add(if with_listen_fds { listen_fds() } else { 0 });
     for index in 0..count {
         let fd = first.checked_add(index).ok_or_else(|| anyhow!("there is no fd of this number"));
         fd.and_then(|fd| Ok(fs::symlink_metadata(format!("/proc/self/fd/{fd}"))?))

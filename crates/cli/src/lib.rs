@@ -120,7 +120,7 @@ fn invocation(line: &CommandLine) -> anyhow::Result<Invocation> {
         return Ok(Invocation::Help(Some(name.clone())));
     }
     let matches = entry.parse(line)?;
-    let preserved = fds::check_preserved(&matches);
+    let preserved = fds::check_preserved(&matches, name != "exec");
     if name == "exec" {
         preserved.context(commands::exec::ExecFailed)?;
     } else {

@@ -15,7 +15,7 @@ use libcontainer::{Console, Container, ExecOptions};
 use super::ContainerId;
 use crate::args::Globals;
 use crate::exit::ExitCode;
-use crate::{fds, foreground};
+use crate::foreground;
 
 /// Execute another process in a container
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 
-    /// Pass N more fds to the process, after stdio and those of $LISTEN_FDS
+    /// Pass N more fds to the process, after stdio
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
 
@@ -90,9 +90,9 @@ struct ProcessFlags {
     #[arg(long, short, value_name = "CAP")]
     cap: Vec<String>,
 
-    /// Forbid new privileges
-    #[arg(long)]
-    no_new_privs: bool,
+    /// Forbid new privileges; =false allows what config.json forbids
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true)]
+    no_new_privs: Option<bool>,
 
     /// The AppArmor profile
     #[arg(long, value_name = "PROFILE")]
@@ -128,8 +128,8 @@ fn exec(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         console: args.console_socket.map(Console::Socket),
         pid_file: args.pid_file,
         pidfd_socket: args.pidfd_socket,
+        // Of LISTEN_FDS runc's exec knows nothing, whatever its help says.
         preserve_fds: args.preserve_fds,
-        listen_fds: fds::listen_fds(),
         cgroup: sub_cgroup(args.cgroup)?,
         ignore_paused: args.ignore_paused,
         trace: globals.trace.clone(),
@@ -168,7 +168,7 @@ impl ProcessFlags {
         process.args = command.into_iter().map(text).collect::<Result<_, _>>()?;
         process.env.extend(self.env);
         process.terminal = self.tty;
-        process.no_new_privileges |= self.no_new_privs;
+        process.no_new_privileges = self.no_new_privs.unwrap_or(process.no_new_privileges);
         set(&mut process.cwd, self.cwd);
         set(&mut process.apparmor_profile, self.apparmor);
         set(&mut process.selinux_label, self.process_label);
@@ -239,7 +239,7 @@ mod tests {
             user: None,
             additional_gids: Vec::new(),
             cap: Vec::new(),
-            no_new_privs: false,
+            no_new_privs: None,
             apparmor: None,
             process_label: None,
         }
@@ -262,6 +262,14 @@ mod tests {
             (process.args, process.env),
             (vec!["ls".into(), "-l".into()], vec!["A=1".into()])
         );
+    }
+
+    #[test]
+    fn process_new_privileges_are_as_in_config_json_unless_said_otherwise() {
+        for (flag, expected) in [(None, true), (Some(true), true), (Some(false), false)] {
+            let flags = ProcessFlags { no_new_privs: flag, ..flags() };
+            assert_eq!(changed(flags, &["id"]).unwrap().no_new_privileges, expected);
+        }
     }
 
     #[test]

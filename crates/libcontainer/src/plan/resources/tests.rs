@@ -287,9 +287,11 @@ fn update_of_the_weight_alone_ends_idleness() {
         let texts = update.settings.iter().map(|it| format!("{}={}", it.file, it.text));
         texts.collect::<Vec<_>>()
     };
-    for recorded in
-        [json!({ "cpu": { "idle": 1, "shares": 9 } }), json!({ "unified": { "cpu.idle": "1" } })]
-    {
+    for recorded in [
+        json!({ "cpu": { "idle": 1, "shares": 9 } }),
+        json!({ "unified": { "cpu.idle": "1" } }),
+        json!({ "cpu": { "idle": 0 }, "unified": { "cpu.idle": "1" } }),
+    ] {
         for (asked, expected) in [
             (json!({ "cpu": { "shares": 512 } }), &["cpu.idle=0", "cpu.weight=59"][..]),
             (json!({ "unified": { "cpu.weight": "8" } }), &["cpu.idle=0", "cpu.weight=8"]),

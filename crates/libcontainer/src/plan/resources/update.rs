@@ -40,9 +40,20 @@ impl Update {
         let mut warnings = Vec::new();
         let mut settings = settings(&merged, &mut warnings)?;
         let asked = Asked(json!({ "linux": { "resources": asked } }));
-        settings.retain(|setting| !before.contains(setting) || asked.makes(setting));
+        let idle = last_word(&settings, "cpu.idle").cloned();
+        let idle = idle.filter(|now| {
+            last_word(&before, "cpu.idle").is_some_and(|before| before.text != now.text)
+        });
+        settings.retain(|setting| {
+            !before.contains(setting) || asked.makes(setting) || Some(setting) == idle.as_ref()
+        });
         Ok(Self { merged, settings, warnings })
     }
+}
+
+/// What is written to the file at last: `unified` may say other than another property.
+fn last_word<'a>(settings: &'a [Setting], file: &str) -> Option<&'a Setting> {
+    settings.iter().rfind(|setting| setting.file == file)
 }
 
 /// `asked` as JSON, to look up pointers.
