@@ -34,8 +34,7 @@ table! {
     idmap_leaves_mounts_below_as_they_are: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
     ridmap_maps_mounts_below: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP)],
     source_on_an_earlier_mount_is_mapped: [Root, Kernel(6, 3), Corten("crun looks for the source on the host")],
-    new_tmpfs_shows_the_mapped_owners:
-        [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
+    new_tmpfs_shows_the_mapped_owners: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
     options_of_the_mount_hold_as_well: [Root, NotOn("runc", NO_IDMAP)],
     exec_sees_the_same_owners: [Root, NotOn("runc", NO_IDMAP)],
     fifty_mounts_with_a_mapping_each: [Root, NotOn("runc", NO_IDMAP)],

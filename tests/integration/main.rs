@@ -43,6 +43,7 @@ mod idmap;
 mod invocations;
 mod lifecycle;
 mod lsm;
+mod memory_policy;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -112,6 +113,7 @@ fn tests() -> Vec<Test> {
         process::tests(),
         resources::tests(),
         rootfs::tests(),
+        memory_policy::tests(),
         mount_options::tests(),
         mounts::tests(),
     ]

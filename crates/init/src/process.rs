@@ -204,12 +204,25 @@ fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&
 /// # Errors
 /// Those of sched_setaffinity(2): EINVAL when the cgroup has none of the CPUs.
 pub fn affinity(cpus: Ids<'_>) -> Done {
+    with_mask(cpus, &|mask| process::set_affinity(mask))
+}
+
+/// [`corten_plan::Op::MemoryPolicy`].
+///
+/// # Errors
+/// Those of set_mempolicy(2).
+pub fn memory_policy(mode: u32, nodes: Ids<'_>) -> Done {
+    with_mask(nodes, &|mask| process::set_memory_policy(mode, mask))
+}
+
+/// Calls `set` with the bits, aligned as the kernel wants them.
+fn with_mask(bits: Ids<'_>, set: &dyn Fn(&[u32]) -> sys::Result<()>) -> Done {
     let mut mask = [0; MAX_CPUS / 32];
-    let Some(words) = mask.get_mut(..cpus.len()) else {
+    let Some(words) = mask.get_mut(..bits.len()) else {
         return Err(Failed::new(Stage::Plan, Errno::EINVAL));
     };
-    words.iter_mut().zip(cpus.iter()).for_each(|(to, from)| *to = from);
-    process::set_affinity(words).at(Stage::Op)
+    words.iter_mut().zip(bits.iter()).for_each(|(to, from)| *to = from);
+    set(words).at(Stage::Op)
 }
 
 /// [`corten_plan::Op::Rlimit`].

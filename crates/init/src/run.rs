@@ -239,6 +239,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::NotDumpable => credentials::hide(init),
         Op::DieWithRuntime => crate::process::die_with_runtime(init),
         Op::Session => process::setsid().at(Stage::Op),
+        Op::MemoryPolicy { mode, nodes } => crate::process::memory_policy(mode, nodes),
         Op::AllCpus => process::allow_all_cpus().at(Stage::Op),
         Op::Keyring { name } => crate::process::keyring(name),
         Op::Loopback => namespaces::loopback(),

@@ -344,7 +344,7 @@ fn linux_rules_are_enforced() {
         ("/linux/intelRdt", json!({ "memBwSchema": "L3:0=1" }), "/linux/intelRdt/memBwSchema", "does not start with MB:"),
         ("/linux/intelRdt", json!({ "schemata": ["L3:0=1", "a\nb"] }), "/linux/intelRdt/schemata/1", "newline"),
         ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND" }), "/linux/memoryPolicy/nodes", "at least one node"),
-        ("/linux/memoryPolicy", json!({ "mode": "MPOL_LOCAL", "nodes": "0" }), "/linux/memoryPolicy/nodes", "takes no nodes"),
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_LOCAL", "nodes": "0" }), "/linux/memoryPolicy/nodes", "mode requires 0 nodes but got 1"),
         ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0,x" }), "/linux/memoryPolicy/nodes", "not a list"),
     ]);
 }

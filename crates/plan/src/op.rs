@@ -435,6 +435,14 @@ ops! {
     /// joined cannot trace init, nor look at what it has open.
     NotDumpable = 100
 
+    /// `set_mempolicy`, which execve keeps.
+    MemoryPolicy = 130 {
+        /// `MPOL_*` and `MPOL_F_*`.
+        mode: u32,
+        /// A bit for each node, the lowest first.
+        nodes: Ids<'a>,
+    }
+
     // -- network devices ---------------------------------------------------------------------------------------
 
     /// Opens a NETLINK_ROUTE socket in the network namespace that init is in, and gives it to the runtime

@@ -74,10 +74,8 @@ pub fn unsupported(config: &Value) -> Vec<String> {
     [
         if host::has_apparmor() { Vec::new() } else { plain(&["/process/apparmorProfile"]) },
         plain(&["/process/selinuxLabel", "/linux/mountLabel"]),
-        elements("/mounts", |mount| !mount["uidMappings"].is_null(), "/uidMappings"),
         elements("/linux/namespaces", |namespace| namespace["type"] == "user", ""),
         plain(&["/linux/intelRdt"]),
-        plain(&["/linux/memoryPolicy"]),
     ]
     .concat()
 }

@@ -64,6 +64,7 @@ pub const KEYCTL: usize = 219;
 pub const CLONE: usize = 220;
 pub const EXECVE: usize = 221;
 pub const MMAP: usize = 222;
+pub const SET_MEMPOLICY: usize = 237;
 pub const PRLIMIT64: usize = 261;
 pub const SETNS: usize = 268;
 pub const SECCOMP: usize = 277;

@@ -292,6 +292,14 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     unsafe { call!(IOPRIO_SET, abi::IOPRIO_WHO_PROCESS, 0u32, value) }.map(drop)
 }
 
+/// `set_mempolicy`; `nodes`: a bit for each, in an even number of words.
+pub fn set_memory_policy(mode: u32, nodes: &[u32]) -> Result<()> {
+    // The kernel takes one off it (`get_nodes` in mm/mempolicy.c).
+    let count = nodes.len() * 32 + 1;
+    // SAFETY: the kernel reads `count` - 1 bits, as longs: all of `nodes` and no more.
+    unsafe { call!(SET_MEMPOLICY, mode, nodes.as_ptr(), count) }.map(drop)
+}
+
 /// `sethostname`.
 pub fn sethostname(name: &CStr) -> Result<()> {
     // SAFETY: `name` has that many bytes.

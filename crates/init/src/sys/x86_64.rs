@@ -130,6 +130,7 @@ pub mod number {
     pub const EXIT_GROUP: usize = 231;
     pub const WAITID: usize = 247;
     pub const KEYCTL: usize = 250;
+    pub const SET_MEMPOLICY: usize = 238;
     pub const IOPRIO_SET: usize = 251;
     pub const OPENAT: usize = 257;
     pub const MKDIRAT: usize = 258;

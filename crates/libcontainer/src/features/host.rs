@@ -31,6 +31,10 @@ impl Features {
         linux.apparmor.enabled &= read("/sys/module/apparmor/parameters/enabled") == "Y";
         linux.selinux.enabled &= Path::new("/sys/fs/selinux/enforce").exists();
         linux.intel_rdt.enabled &= Path::new("/sys/fs/resctrl/schemata").exists();
+        if !Path::new("/proc/self/numa_maps").exists() {
+            linux.memory_policy.modes.clear();
+            linux.memory_policy.flags.clear();
+        }
         let layout = match facts.cgroup.layout {
             CgroupLayout::Unified => "unified",
             CgroupLayout::Hybrid => "hybrid",

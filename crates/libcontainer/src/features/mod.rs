@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use crate::plan::{CAPABILITIES, MOUNT_OPTIONS};
 use crate::spec::{
-    NamespaceType, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, template,
+    MemoryPolicyFlag, MemoryPolicyMode, NamespaceType, SeccompAction, SeccompArch, SeccompFlag,
+    SeccompOperator, template,
 };
 
 /// What the program can do: the switches. Each turns true with what it names.
@@ -71,6 +72,8 @@ pub struct LinuxFeatures {
     pub mount_extensions: MountExtensions,
     /// Network devices of the host moved into the container.
     pub net_devices: Enabled,
+    /// NUMA memory policies.
+    pub memory_policy: MemoryPolicyFeatures,
 }
 
 /// Which cgroups can be used.
@@ -117,6 +120,15 @@ pub struct SeccompFeatures {
 pub struct Enabled {
     /// It can.
     pub enabled: bool,
+}
+
+/// `linux.memoryPolicy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemoryPolicyFeatures {
+    /// Modes.
+    pub modes: Vec<MemoryPolicyMode>,
+    /// Flags.
+    pub flags: Vec<MemoryPolicyFlag>,
 }
 
 /// What mounts can do beyond mount(2).
@@ -175,6 +187,10 @@ impl LinuxFeatures {
             intel_rdt: Enabled { enabled: INTEL_RDT },
             mount_extensions: MountExtensions { idmap: Enabled { enabled: IDMAP } },
             net_devices: Enabled { enabled: NET_DEVICES },
+            memory_policy: MemoryPolicyFeatures {
+                modes: MemoryPolicyMode::ALL.to_vec(),
+                flags: MemoryPolicyFlag::ALL.to_vec(),
+            },
         }
     }
 }

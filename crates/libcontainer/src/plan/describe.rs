@@ -90,6 +90,7 @@ fn of_process(op: &Op<'_>) -> String {
             format!("set {} to {} and {}", rlimit(resource), limit(soft), limit(hard))
         }
         Op::AllCpus => "allow all CPUs".to_owned(),
+        Op::MemoryPolicy { .. } => "set the memory policy".to_owned(),
         Op::Affinity { .. } => "set the CPU affinity".to_owned(),
         Op::OomScoreAdj { adjustment } => format!("set oom_score_adj to {}", text(adjustment)),
         Op::EnterCgroup { .. } => "enter the cgroup".to_owned(),

@@ -20,7 +20,9 @@ use super::unsupported;
 use super::words::{CLONE_NEWNS, CLONE_NEWPID, CLONE_VM};
 use crate::error::Error;
 use crate::host::Modules;
-use crate::spec::{self, Bundle, LinuxPersonality, NamespaceType, Process, SpecError};
+use crate::spec::{
+    self, Bundle, LinuxMemoryPolicy, LinuxPersonality, NamespaceType, Process, SpecError,
+};
 
 /// What `exec` needs to know of a container; recorded by create, so that it never reads config.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub struct ExecBase {
     namespaces: Vec<NamespaceType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     personality: Option<LinuxPersonality>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_policy: Option<LinuxMemoryPolicy>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     no_new_keyring: bool,
     /// Every process has the supplementary groups of the runtime's caller.
@@ -52,6 +56,7 @@ impl ExecBase {
             process: bundle.spec.process.clone().unwrap_or_default(),
             namespaces: namespaces.iter().map(|namespace| namespace.namespace_type).collect(),
             personality: linux.and_then(|linux| linux.personality.clone()),
+            memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
             no_new_keyring,
             keeps_groups: Annotations(&bundle.spec.annotations).keeps_groups(),
             seccomp,
@@ -170,6 +175,7 @@ fn make(
     let program = Program {
         process,
         personality: base.personality.as_ref(),
+        memory_policy: base.memory_policy.as_ref(),
         environment: Environment::of(&process.env, request.listen_fds)?,
         last_capability,
         keeps_groups: base.keeps_groups,
@@ -289,7 +295,7 @@ fn affinity(steps: &mut Steps, pointer: &'static str, cpus: &str) -> Result<(), 
 const MAX_CPUS: usize = 8192;
 
 /// The bits of a list as in `0-3,7`, eight a byte; as many bytes as are needed, a multiple of 8, as `long`s are.
-fn mask(list: &str) -> Option<Vec<u8>> {
+pub(super) fn mask(list: &str) -> Option<Vec<u8>> {
     let mut mask = Vec::new();
     for range in list.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

@@ -133,8 +133,10 @@ fn hook(origin: &Origin, path: &str, op: &Op<'_>, failure: &Failure<'_>) -> Stri
 
 /// What to look at, for the failures that people meet.
 fn hint(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
-    if failure.stage == Stage::IdMap {
-        return of_id_map(op, failure);
+    match op {
+        _ if failure.stage == Stage::IdMap => return of_id_map(op, failure),
+        Op::MemoryPolicy { .. } => return of_memory_policy(failure),
+        _ => {}
     }
     of_mount(op, failure).or_else(|| of_root(op, failure)).or_else(|| of_process(op, failure))
 }
@@ -214,6 +216,16 @@ fn of_id_map(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
             "the mount is id-mapped already, or the runtime has no CAP_SYS_ADMIN in the user \
              namespace of its file system, {fs_type}"
         ),
+        _ => return None,
+    })
+}
+
+fn of_memory_policy(failure: &Failure<'_>) -> Option<String> {
+    Some(match failure.errno {
+        libc::EINVAL => "this kernel does not know the mode or a flag, or does not take them \
+             together, or none of the nodes is there and in the container's cpuset"
+            .to_owned(),
+        libc::ENOSYS => "this kernel has no memory policies (CONFIG_NUMA)".to_owned(),
         _ => return None,
     })
 }

@@ -20,6 +20,7 @@ mod hooks;
 mod id_maps;
 mod late;
 mod lsm;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod options;
@@ -167,6 +168,7 @@ fn order(
     let program = Program {
         process,
         personality: linux.personality.as_ref(),
+        memory_policy: linux.memory_policy.as_ref(),
         environment: Environment::of(&process.env, inputs.request.listen_fds)?,
         last_capability: inputs.facts.last_capability,
         keeps_groups: Annotations(&inputs.spec.annotations).keeps_groups(),

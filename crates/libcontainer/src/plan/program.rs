@@ -9,13 +9,14 @@ use super::process::Environment;
 use super::seccomp::{Moment, SeccompPlan};
 use super::steps::Steps;
 use super::types::Remark;
-use super::{credentials, process};
-use crate::spec::{LinuxPersonality, Process, SpecError};
+use super::{credentials, memory_policy, process};
+use crate::spec::{LinuxMemoryPolicy, LinuxPersonality, Process, SpecError};
 
 /// The program, and what holds for it.
 pub(super) struct Program<'a> {
     pub process: &'a Process,
     pub personality: Option<&'a LinuxPersonality>,
+    pub memory_policy: Option<&'a LinuxMemoryPolicy>,
     pub environment: Environment<'a>,
     /// The last capability that the kernel knows.
     pub last_capability: u32,
@@ -35,6 +36,7 @@ impl Program<'_> {
         let process = self.process;
         // All that needs the privileges of the runtime, in namespaces that are complete by now.
         process::attributes(steps, process, self.personality)?;
+        memory_policy::set(steps, self.memory_policy)?;
         // Reads the container's /etc/passwd while any file can be read.
         if self.environment.needs_home {
             steps.push("/process/env", &Op::Home { uid: process.user.uid });

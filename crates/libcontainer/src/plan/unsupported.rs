@@ -66,10 +66,7 @@ impl Found {
     }
 
     fn linux(&mut self, linux: &Linux) {
-        let asked = [
-            (linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is"),
-            (linux.memory_policy.is_some(), "/linux/memoryPolicy", "memory policies are"),
-        ];
+        let asked = [(linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is")];
         for (is_asked, pointer, what) in asked {
             self.add_if(is_asked, pointer, what);
         }

@@ -114,6 +114,24 @@ pub(super) const RLIMITS: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
+/// Modes of `set_mempolicy(2)`, `<linux/mempolicy.h>`.
+pub(super) const MPOL: &[(&str, u32)] = &[
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_BIND", 2),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
+
+/// Flags of those modes.
+pub(super) const MPOL_FLAGS: &[(&str, u32)] = &[
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+];
+
 /// Flags of `seccomp(2)`.
 pub(super) const SECCOMP: Words = &[
     ("SECCOMP_FILTER_FLAG_LOG", seccomp::SECCOMP_FILTER_FLAG_LOG as u64),

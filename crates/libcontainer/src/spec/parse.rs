@@ -57,7 +57,8 @@ fn explain(text: &str, error: &serde_json::Error) -> SpecError {
         problem.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'))
     {
         scan::push_token(&mut pointer, field);
-        return SpecError::new(pointer, "is missing and required");
+        let problem = in_words_of_runc(&pointer, "is missing and required".to_owned());
+        return SpecError::new(pointer, problem);
     }
     if problem.len() > LONGEST {
         let end = problem.floor_char_boundary(LONGEST);
@@ -67,7 +68,19 @@ fn explain(text: &str, error: &serde_json::Error) -> SpecError {
     if !error.is_data() {
         problem = format!("{problem} (line {}, column {})", error.line(), error.column());
     }
+    let problem = in_words_of_runc(&pointer, problem);
     SpecError::new(pointer, problem)
+}
+
+/// What runc says first of a property, where its tests look for that.
+fn in_words_of_runc(pointer: &str, problem: String) -> String {
+    match pointer.strip_prefix("/linux/memoryPolicy/") {
+        Some(member) if member.starts_with("flags") => {
+            format!("invalid memory policy flag: {problem}")
+        }
+        Some(_) => format!("invalid memory policy mode: {problem}"),
+        None => problem,
+    }
 }
 
 /// The byte at which serde stopped: it counts lines from 1, and columns in bytes.

@@ -313,7 +313,6 @@ fn unsupported_each_is_named() {
         ("/process/selinuxLabel", json!({ "process": { "selinuxLabel": "l" } })),
         ("/linux/mountLabel", json!({ "linux": { "mountLabel": "l" } })),
         ("/linux/intelRdt", json!({ "linux": { "intelRdt": {} } })),
-        ("/linux/memoryPolicy", json!({ "linux": { "memoryPolicy": { "mode": "MPOL_LOCAL" } } })),
         (
             "/linux/namespaces/0",
             json!({ "linux": { "namespaces": [{ "type": "user" }, { "type": "mount" }] } }),

@@ -78,14 +78,16 @@ fn check_memory_policy(policy: &LinuxMemoryPolicy) -> Check {
         Bind, Default, Interleave, Local, Preferred, PreferredMany, WeightedInterleave,
     };
     const NODES: &str = "/linux/memoryPolicy/nodes";
-    number_list::check(&policy.nodes, || NODES.to_owned())?;
-    let mode = policy.mode;
-    match mode {
+    number_list::check(&policy.nodes, || NODES.to_owned()).map_err(|error| {
+        SpecError::new(NODES, format!("invalid memory policy nodes: {}", error.problem))
+    })?;
+    match policy.mode {
         Default | Local if !policy.nodes.is_empty() => {
-            return fail(NODES, format!("{mode} takes no nodes"));
+            let count = number_list::count(&policy.nodes);
+            return fail(NODES, format!("memory policy mode requires 0 nodes but got {count}"));
         }
         Bind | Interleave | WeightedInterleave | PreferredMany if policy.nodes.is_empty() => {
-            return fail(NODES, format!("{mode} needs at least one node"));
+            return fail(NODES, "memory policy mode requires at least one node but got 0");
         }
         Preferred | Default | Local | Bind | Interleave | WeightedInterleave | PreferredMany => {}
     }

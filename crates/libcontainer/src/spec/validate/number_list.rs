@@ -12,9 +12,20 @@ pub(super) fn check(list: &str, pointer: impl FnOnce() -> String) -> Check {
     fail(pointer(), format!("is {list:?}, not a list as in 0-3,7"))
 }
 
-fn is_range(range: &str) -> bool {
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    matches!((number(first), number(last)), (Some(first), Some(last)) if first <= last)
+/// How many numbers are in a list that was found good; those in two ranges twice.
+pub(super) fn count(list: &str) -> u64 {
+    let ranges = list.trim().split(',').filter_map(range);
+    ranges.map(|(first, last)| u64::from(last - first) + 1).sum()
+}
+
+fn is_range(text: &str) -> bool {
+    range(text).is_some()
+}
+
+fn range(text: &str) -> Option<(u32, u32)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then_some((first, last))
 }
 
 fn number(text: &str) -> Option<u32> {
