@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -24,13 +24,15 @@ const APPLETS: &str = "[ awk basename cat chmod chown chroot cp cut date dd df d
 pub struct Bundle {
     directory: PathBuf,
     config: Value,
+    /// Whose its files are: uid and gid of the container's root on the host.
+    owner: (u32, u32),
 }
 
 impl Bundle {
     /// Makes `directory` with `rootfs` and a `config.json` that runs `arguments`.
     pub fn new(directory: PathBuf, marker: &str, arguments: &[&str]) -> io::Result<Self> {
         make_rootfs(&directory.join("rootfs"))?;
-        let bundle = Self { directory, config: config(marker, arguments) };
+        let mut bundle = Self { directory, config: config(marker, arguments), owner: (0, 0) };
         bundle.write()?;
         Ok(bundle)
     }
@@ -46,7 +48,12 @@ impl Bundle {
         fs::write(self.config_path(), text)
     }
 
-    fn write(&self) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
+        let owner = (root_on_host(&self.config, "uid"), root_on_host(&self.config, "gid"));
+        let before = std::mem::replace(&mut self.owner, owner);
+        if before != owner {
+            give(&self.directory.join("rootfs"), before, owner)?;
+        }
         self.write_text(format!("{:#}\n", self.config).as_bytes())
     }
 
@@ -73,6 +80,45 @@ impl Bundle {
         fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
     }
+}
+
+/// The new user namespace with these ids, as `uidMappings` and `gidMappings` have them: first inside, first outside, count.
+pub fn map(config: &mut Value, uids: &[[u32; 3]], gids: &[[u32; 3]]) {
+    remove(config, "/linux/namespaces", "type", "user");
+    add(config, "/linux/namespaces", json!({ "type": "user" }));
+    for (name, ranges) in [("uidMappings", uids), ("gidMappings", gids)] {
+        let range = |range: &[u32; 3]| json!({ "containerID": range[0], "hostID": range[1], "size": range[2] });
+        config["linux"][name] = ranges.iter().map(range).collect();
+    }
+}
+
+/// What id 0 of the container is on the host, or the first that it has; 0 without a user namespace of its own.
+fn root_on_host(config: &Value, kind: &str) -> u32 {
+    let maps = config["linux"][format!("{kind}Mappings")].as_array();
+    let maps = maps.map(Vec::as_slice).unwrap_or_default();
+    let map = maps.iter().find(|map| map["containerID"] == 0).or(maps.first());
+    let id = map.and_then(|map| map["hostID"].as_u64()).and_then(|id| u32::try_from(id).ok());
+    id.unwrap_or_default()
+}
+
+/// Gives all files to another root and its users, as `chown -R` by an offset. What nobody can own stays as it is.
+fn give(path: &Path, before: (u32, u32), after: (u32, u32)) -> io::Result<()> {
+    let status = fs::symlink_metadata(path)?;
+    let shifted = |id: u32, before: u32, after: u32| {
+        id.checked_sub(before).and_then(|offset| after.checked_add(offset))
+    };
+    let uid = shifted(status.uid(), before.0, after.0);
+    lchown(path, uid, shifted(status.gid(), before.1, after.1))?;
+    // chown(2) takes the set-user-ID bits away; links have none.
+    if !status.is_symlink() {
+        fs::set_permissions(path, status.permissions())?;
+    }
+    if status.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), before, after)?;
+        }
+    }
+    Ok(())
 }
 
 /// Appends to the array at `pointer`, which is made when absent: `add(config, "/mounts", json!({...}))`.

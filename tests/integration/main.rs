@@ -66,6 +66,7 @@ mod seccomp_notify;
 mod sysctl;
 mod systemd;
 mod update;
+mod user_namespaces;
 mod users;
 
 use std::process::ExitCode;
@@ -85,6 +86,7 @@ fn tests() -> Vec<Test> {
         invocations::tests(),
         hook_failures::tests(),
         update::tests(),
+        user_namespaces::tests(),
         users::tests(),
         scheduling::tests(),
         seccomp::tests(),

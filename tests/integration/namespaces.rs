@@ -47,7 +47,6 @@ table! {
     loopback_of_a_new_network_is_up: [Root],
     time_offsets_shift_the_clocks: [Root, Namespace("time"), NotOn("runc", NO_TIME), NotOn("crun", NO_TIME)],
     time_offsets_without_a_namespace_are_refused: [Root, Corten("the rule of runc 1.2")],
-    user_namespace_is_refused_until_it_works: [Root, Corten("issue 2: refused by name")],
 }
 
 const KINDS: &[(&str, &str)] = &[
@@ -467,14 +466,5 @@ fn time_offsets_shift_the_clocks(runtime: &Runtime) -> TestResult {
 fn time_offsets_without_a_namespace_are_refused(runtime: &Runtime) -> TestResult {
     refuses(runtime, &["/linux/timeOffsets"], |config| {
         config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
-    })
-}
-
-fn user_namespace_is_refused_until_it_works(runtime: &Runtime) -> TestResult {
-    refuses(runtime, &["/linux/namespaces/6", "user namespace"], |config| {
-        add(config, "/linux/namespaces", json!({ "type": "user" }));
-        let mapping = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-        config["linux"]["uidMappings"] = mapping.clone();
-        config["linux"]["gidMappings"] = mapping;
     })
 }

@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -43,6 +44,8 @@ impl Program {
         let version =
             String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("").to_owned();
         let directory = tempfile::Builder::new().prefix("corten-it-").tempdir()?;
+        // Whose root is somebody else on the host must find its files.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
         bundle::share_busybox(directory.path())?;
         Ok(Self { path, version, directory })
     }

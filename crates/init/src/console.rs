@@ -5,12 +5,13 @@
 
 use corten_plan::{Handle, Stage};
 
+use crate::device;
 use crate::mounts::decimal;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
-    DEVPTS_SUPER_MAGIC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR, S_IFCHR,
-    S_IFREG, Statx, TIOCGPTN, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
+    DEVPTS_SUPER_MAGIC, O_NOCTTY, O_PATH, O_RDWR, S_IFCHR, Statx, TIOCGPTN, TIOCSCTTY, TIOCSPTLCK,
+    TIOCSWINSZ,
 };
 use crate::sys::{Errno, Fd, FdRef, fs, mount, socket};
 use crate::target;
@@ -44,7 +45,8 @@ pub fn make(init: &mut Init, terminal: &Terminal) -> Done {
     }
     fs::chown(peer.get(), terminal.uid, u32::MAX).at(Stage::Owner)?;
     if terminal.console {
-        bind_console(init, &peer)?;
+        let tree = mount::clone_mount(peer.get(), 0).at(Stage::Clone)?;
+        device::attach(init, c"/dev/console", tree.get(), 0o600)?;
     }
     send(init, &master, i32::from_le_bytes(number))?;
     take(peer.get()).at(Stage::Op)
@@ -77,21 +79,6 @@ fn set_size(master: FdRef<'_>, terminal: &Terminal) -> Result<(), Errno> {
     let [a, b] = terminal.height.to_ne_bytes();
     let [c, d] = terminal.width.to_ne_bytes();
     fs::ioctl_with(master, TIOCSWINSZ, &mut [a, b, c, d, 0, 0, 0, 0])
-}
-
-/// Binds the terminal to `/dev/console`, which is made as an empty file where it is missing; never through a link.
-fn bind_console(init: &mut Init, peer: &Fd) -> Done {
-    let tree = mount::clone_mount(peer.get(), 0).at(Stage::Clone)?;
-    let (dir, name) = init.parent_of(c"/dev/console")?;
-    let target = match fs::openat(dir, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600) {
-        Err(Errno::EEXIST) => fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Target)?,
-        made => made.at(Stage::Create)?,
-    };
-    let kind = fs::status(target.get()).at(Stage::Verify)?.kind();
-    if !matches!(kind, S_IFREG | S_IFCHR) {
-        return Err(Failed::new(Stage::Verify, Errno::ENOTTY));
-    }
-    mount::move_mount(tree.get(), target.get()).at(Stage::Attach)
 }
 
 /// One message, one descriptor, the terminal's name as payload: as runc sends it.

@@ -82,6 +82,21 @@ pub fn hide(init: &mut Init) -> Done {
     process::prctl(PR_SET_DUMPABLE, 0, 0).map(drop).at(Stage::Op)
 }
 
+/// [`corten_plan::Op::MappedIds`].
+///
+/// No capability is lost: only the change from the namespace's uid 0 to others takes some away (capabilities(7)), and until
+/// here we are nobody in it. Others in it may not look at us from now on: the ids changed what fs.suid_dumpable says, and
+/// who joined it may have brought descriptors of the host along.
+///
+/// # Errors
+/// [`Stage::Gid`], [`Stage::Uid`]: EINVAL when the id is not mapped.
+pub fn enter_ids(init: &mut Init, uid: u32, gid: u32) -> Done {
+    process::set_gid(gid).at(Stage::Gid)?;
+    process::set_uid(uid).at(Stage::Uid)?;
+    init.has_user_namespace = true;
+    hide(init)
+}
+
 /// [`corten_plan::Op::Credentials`].
 ///
 /// # Errors

@@ -10,8 +10,11 @@ use crate::kept::Kept;
 use crate::mounts::proc_path;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
-use crate::sys::abi::{O_NOFOLLOW, O_PATH, S_IFCHR, S_IFIFO, S_IFMT, Statx};
-use crate::sys::{Errno, FdRef, fs};
+use crate::sys::abi::{
+    AT_EMPTY_PATH, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MountAttr, O_CREAT, O_EXCL, O_NOFOLLOW,
+    O_PATH, O_RDONLY, OPEN_TREE_CLONE, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, Statx,
+};
+use crate::sys::{Errno, FdRef, fs, mount};
 
 /// A device node or FIFO.
 #[derive(Debug)]
@@ -54,6 +57,10 @@ pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
     let number = fs::device_number(node.major, node.minor).at(Stage::Create)?;
     let (dir, name) = init.parent_of(path)?;
     let made = fs::mknodat(dir, name, node.mode, number);
+    // CAP_MKNOD counts in the initial user namespace only.
+    if made == Err(Errno::EPERM) && node.mode & S_IFMT != S_IFIFO {
+        return bind(init, path, node);
+    }
     if made.is_err() && made != Err(Errno::EEXIST) {
         return made.at(Stage::Create);
     }
@@ -67,11 +74,44 @@ pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
     // Whatever has this name now, it is this what owner and mode are given to (CVE-2026-41579).
     let fd = fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Verify)?;
     let status = fs::status(fd.get()).at(Stage::Verify)?;
+    // What a container in a user namespace has mounted its devices on, and left.
+    if status.kind() == S_IFREG && init.has_user_namespace {
+        return bind(init, path, node);
+    }
     if !node.is(&status) {
         return Err(Failed::new(Stage::Verify, Errno::EEXIST));
     }
     // One that was there may be the host's, by a bind mount: it stays as it is.
     if made.is_err() { Ok(()) } else { give(fd.get(), node, &status).at(Stage::Owner) }
+}
+
+/// The host's node of this name, where none can be made; its owner and mode stay the host's. As runc and crun. That it is
+/// this device, only its number says.
+fn bind(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
+    let tree = mount::open_tree(FdRef::CWD, path, OPEN_TREE_CLONE).at(Stage::Source)?;
+    if !node.is(&fs::status(tree.get()).at(Stage::Verify)?) {
+        return Err(Failed::new(Stage::Verify, Errno::ENODEV));
+    }
+    let attr = MountAttr { set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, ..MountAttr::default() };
+    mount::setattr(tree.get(), c"", AT_EMPTY_PATH, &attr).at(Stage::Attr)?;
+    attach(init, path, tree.get(), 0o666)
+}
+
+/// Attaches a device to a name in the root, which is made as an empty file where it is missing; never through a link.
+///
+/// # Errors
+/// See [`Stage`].
+pub fn attach(init: &mut Init, path: &'static CStr, tree: FdRef<'_>, mode: u32) -> Done {
+    let (dir, name) = init.parent_of(path)?;
+    let target = match fs::openat(dir, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode) {
+        Err(Errno::EEXIST) => fs::openat(dir, name, O_PATH | O_NOFOLLOW, 0).at(Stage::Target)?,
+        made => made.at(Stage::Create)?,
+    };
+    let kind = fs::status(target.get()).at(Stage::Verify)?.kind();
+    if !matches!(kind, S_IFREG | S_IFCHR) {
+        return Err(Failed::new(Stage::Verify, Errno::ENOTTY));
+    }
+    mount::move_mount(tree, target.get()).at(Stage::Attach)
 }
 
 /// Owner and mode, where they are not yet right: a directory may have a default ACL or the set-group-id bit.

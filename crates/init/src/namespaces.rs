@@ -14,12 +14,26 @@ use crate::sys::abi::{
 use crate::sys::process::Forked;
 use crate::sys::{self, Errno, FdRef, fs, process, socket};
 
-/// [`corten_plan::Op::Join`] and [`corten_plan::Op::JoinProcess`]: `setns` takes fds of both kinds.
+/// [`corten_plan::Op::Join`].
 ///
 /// # Errors
 /// Those of setns(2).
-pub fn join(init: &Init, handle: Handle, kind: u32) -> Done {
-    process::setns(init.handles.get(handle)?, kind).at(Stage::Op)
+pub fn join(init: &mut Init, handle: Handle, kind: u32, may_wait: bool) -> Done {
+    // There is none any more: it was joined the first time.
+    let Some(namespace) = init.handles.find(handle) else { return Ok(()) };
+    match process::setns(namespace, kind) {
+        Err(Errno::EPERM) if may_wait => return Ok(()),
+        done => done.at(Stage::Op)?,
+    }
+    init.handles.take(handle).map(drop)
+}
+
+/// [`corten_plan::Op::JoinProcess`].
+///
+/// # Errors
+/// Those of setns(2).
+pub fn join_process(init: &Init, handle: Handle, flags: u32) -> Done {
+    process::setns(init.handles.get(handle)?, flags).at(Stage::Op)
 }
 
 /// [`corten_plan::Op::EnterCgroup`].

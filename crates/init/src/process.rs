@@ -77,6 +77,7 @@ pub fn sync(init: &mut Init, point: u8) -> Done {
         1 => Point::Mounted,
         2 => Point::Ready,
         3 => Point::Placed,
+        4 => Point::Unmapped,
         _ => return Err(Failed::new(Stage::Plan, Errno::EINVAL)),
     };
     // Not at Mounted: with us wait only hooks of the host, and what is open is needed again.

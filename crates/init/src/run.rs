@@ -55,6 +55,8 @@ pub struct Init {
     pub ignored: u64,
     /// Whether [`Op::DieWithRuntime`] is in force.
     pub dies_with_runtime: bool,
+    /// It is in a user namespace that is not the runtime's.
+    pub has_user_namespace: bool,
     /// Whether [`Op::NotDumpable`] is in force.
     pub is_hidden: bool,
     /// The working directory is the root file system's.
@@ -90,6 +92,7 @@ impl Init {
             program: None,
             ignored: ALL_SIGNALS,
             dies_with_runtime: false,
+            has_user_namespace: false,
             is_hidden: false,
             is_at_root: false,
             cwd: None,
@@ -225,8 +228,8 @@ pub fn check_pid(init: &Init) -> Done {
 fn execute(init: &mut Init, op: &Op<'static>) -> Done {
     init.forget(op);
     match *op {
-        Op::Join { handle, kind } => namespaces::join(init, handle, kind),
-        Op::JoinProcess { handle, flags } => namespaces::join(init, handle, flags),
+        Op::Join { handle, kind, may_wait } => namespaces::join(init, handle, kind, may_wait),
+        Op::JoinProcess { handle, flags } => namespaces::join_process(init, handle, flags),
         Op::EnterRoot { handle } => root::enter_handle(init, handle),
         Op::OomScoreAdj { adjustment } => {
             namespaces::write_file(c"/proc/self/oom_score_adj", adjustment.to_bytes())
@@ -237,6 +240,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::TimeNamespace { offsets } => namespaces::time(offsets),
         Op::Fork { flags } => namespaces::fork(init, flags),
         Op::NotDumpable => credentials::hide(init),
+        Op::MappedIds { uid, gid } => credentials::enter_ids(init, uid, gid),
         Op::DieWithRuntime => crate::process::die_with_runtime(init),
         Op::Session => process::setsid().at(Stage::Op),
         Op::MemoryPolicy { mode, nodes } => crate::process::memory_policy(mode, nodes),

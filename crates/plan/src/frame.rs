@@ -42,6 +42,8 @@ pub enum Point {
     Ready = 2,
     /// Nothing was made yet: the runtime has systemd move init to its cgroup.
     Placed = 3,
+    /// In a new user namespace without id maps: the runtime writes them.
+    Unmapped = 4,
 }
 
 macro_rules! stages {
@@ -248,6 +250,7 @@ impl<'a> Frame<'a> {
             (REACHED, 1) => Ok(Self::Reached(Point::Mounted)),
             (REACHED, 2) => Ok(Self::Reached(Point::Ready)),
             (REACHED, 3) => Ok(Self::Reached(Point::Placed)),
+            (REACHED, 4) => Ok(Self::Reached(Point::Unmapped)),
             (FORKED, _) => Ok(Self::Forked),
             (FAILED, _) => Ok(Self::Failed(Failure::decode(bytes)?)),
             (WARNED, _) => Ok(Self::Warned(Failure::decode(bytes)?)),

@@ -157,9 +157,13 @@ ops! {
         handle: Handle,
         /// The one `CLONE_NEW*` bit it must be of; the kernel checks it.
         kind: u32,
+        /// EPERM is no error: it is owned by a user namespace that is joined later, and then tried again. A second such op
+        /// for a handle that was joined does nothing.
+        may_wait: bool,
     }
     /// `unshare` of the namespaces in `flags` (`CLONE_NEW*`). The cgroup namespace is made here and not by clone,
-    /// because its root is the cgroup that the caller of the call is in.
+    /// because its root is the cgroup that the caller of the call is in; and with a user namespace most others, because what
+    /// comes with them belongs to the ids that their maker has.
     Unshare = 2 { flags: u32, }
     /// First stage: a new time namespace for the children: `unshare(CLONE_NEWTIME)`, then these lines to
     /// `/proc/self/timens_offsets` (empty: nothing is written).
@@ -181,6 +185,13 @@ ops! {
     Sync = 9 {
         /// 1: Mounted, 2: Ready ([`crate::Point`]).
         point: u8,
+    }
+    /// `setresgid`, `setresuid` to ids that the user namespace maps: init is its root, or somebody else with all capabilities,
+    /// until [`Op::Credentials`]. What an unmapped id makes has no owner there, or cannot be made. Then as
+    /// [`Op::NotDumpable`].
+    MappedIds = 120 {
+        uid: u32,
+        gid: u32,
     }
 
     // -- root file system --------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 fn examples() -> Vec<Op<'static>> {
     let ids = Ids::new(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).unwrap();
     vec![
-        Op::Join { handle: Handle(7), kind: 0x4000_0000 },
+        Op::Join { handle: Handle(7), kind: 0x4000_0000, may_wait: true },
+        Op::MappedIds { uid: 0, gid: 5 },
         Op::Session,
         Op::Sync { point: 2 },
         Op::MountFs {
@@ -92,6 +93,7 @@ fn frames_come_back_as_they_were_sent() {
         Frame::Reached(Point::Mounted),
         Frame::Reached(Point::Ready),
         Frame::Reached(Point::Placed),
+        Frame::Reached(Point::Unmapped),
         Frame::Forked,
         Frame::Failed(failure),
         Frame::Warned(failure),

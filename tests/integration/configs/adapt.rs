@@ -63,18 +63,12 @@ pub fn unsupported(config: &Value) -> Vec<String> {
         Some(Value::Array(items)) => !items.is_empty(),
         Some(_) => true,
     };
-    let elements = |pointer: &str, meets: fn(&Value) -> bool, member: &str| -> Vec<String> {
-        let items = config.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        let found = items.enumerate().filter(|(_, item)| meets(item));
-        found.map(|(index, _)| format!("{pointer}/{index}{member}")).collect()
-    };
     let plain = |pointers: &[&str]| -> Vec<String> {
         pointers.iter().filter(|it| is_asked(it)).map(|it| (*it).to_owned()).collect()
     };
     [
         if host::has_apparmor() { Vec::new() } else { plain(&["/process/apparmorProfile"]) },
         plain(&["/process/selinuxLabel", "/linux/mountLabel"]),
-        elements("/linux/namespaces", |namespace| namespace["type"] == "user", ""),
         plain(&["/linux/intelRdt"]),
     ]
     .concat()
@@ -99,13 +93,13 @@ fn remove_unsupported(config: &mut Value) {
     }
     // Where there is AppArmor: no engine has loaded its profile.
     config["process"]["apparmorProfile"] = Value::Null;
-    // Of namespaces only user ones, of which there is one at most.
+    // The files of the bundle are those of the host's root here; `user_namespaces.rs` has others.
     if let Some(namespaces) = config.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut)
     {
-        namespaces.retain(|namespace| !namespace.is_null());
+        namespaces.retain(|namespace| namespace["type"] != "user");
     }
-    // The other half of what has been taken out.
     for mount in array(config, "/mounts") {
+        mount["uidMappings"] = Value::Null;
         mount["gidMappings"] = Value::Null;
     }
     config["linux"]["uidMappings"] = Value::Null;

@@ -56,7 +56,11 @@ fn namespace_is_joined_by_its_handle_and_only_of_its_kind() {
     for (kind, works) in [(0x0400_0000, true), (0x0800_0000, false)] {
         let mut container = two_stages();
         container.joined = Some(fs::File::open("/proc/self/ns/uts").unwrap());
-        container.push(&Op::Join { handle: corten_plan::Handle::FIRST_FREE, kind });
+        container.push(&Op::Join {
+            handle: corten_plan::Handle::FIRST_FREE,
+            kind,
+            may_wait: false,
+        });
         container.push(&Op::Fork { flags: CLONE_NEWPID });
         begin(&mut container);
         pivot_and_execute(&mut container, "cat /proc/sys/kernel/hostname");

@@ -17,11 +17,11 @@ use super::undo::{Undo, kill_and_reap};
 use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
 use crate::error::Error;
 use crate::network::Devices;
-use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
+use crate::plan::{self, InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::id_map::IdMaps;
 use crate::runtime::link::{Asked, Link, Message};
-use crate::runtime::{console, image, pid_file};
+use crate::runtime::{console, image, pid_file, user_namespace};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
 use crate::trace::{Span, Trace};
@@ -108,6 +108,9 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let mut init = ContainerProcess { pid: child.pid, pidfd: child.pidfd };
     // Ours would keep the socket from ever ending.
     drop(inits_end);
+    if let Some(maps) = &what.spawn.id_maps {
+        map_ids(what.init, &link, &init, maps)?;
+    }
     if what.spawn.two_stages {
         init = second_stage(what.init, &link, init)?;
     }
@@ -202,7 +205,7 @@ impl<'a> Launch<'a> {
         placed?;
         match conversation.next("container init to be placed in its cgroup", answer)? {
             Point::Placed => conversation.go(self.stat.ignored, None),
-            Point::Mounted | Point::Ready => Err(out_of_order()),
+            Point::Unmapped | Point::Mounted | Point::Ready => Err(out_of_order()),
         }
     }
 
@@ -231,7 +234,7 @@ impl<'a> Launch<'a> {
             match self.conversation().next("container init to be ready", answer)? {
                 Point::Ready => break,
                 Point::Mounted => self.run_hooks(dir, record)?,
-                Point::Placed => return Err(out_of_order()),
+                Point::Unmapped | Point::Placed => return Err(out_of_order()),
             }
         }
         if !self.devices.are_moved() {
@@ -337,6 +340,29 @@ pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) ->
         }
         None => Ok(()),
     }
+}
+
+/// The process that is in the new user namespace first waits until it has ids.
+fn map_ids(
+    plan: &InitPlan,
+    link: &Link,
+    process: &ContainerProcess,
+    maps: &plan::IdMaps,
+) -> Result<(), Error> {
+    let undo = Undo::new(process, kill_and_reap);
+    loop {
+        match link.receive_new("container init to be in its user namespace")? {
+            Message::Reached(Point::Unmapped) => break,
+            // What was kept is the reason.
+            Message::Closed => return Err(first_stage_failure(plan, link)),
+            other => link.keep(other),
+        }
+    }
+    user_namespace::write_maps(process.pid, process.pidfd(), maps)
+        .map_err(|refused| refused.of_container())?;
+    link.go(0, None)?;
+    undo.disarm();
+    Ok(())
 }
 
 /// The first stage has joined and unshared; it makes init, says so, and ends.

@@ -20,7 +20,7 @@ use crate::spec::{
 };
 
 /// What the program can do: the switches. Each turns true with what it names.
-const USER_NAMESPACES: bool = false;
+const USER_NAMESPACES: bool = true;
 const IDMAP: bool = true;
 const CGROUP_SYSTEMD: bool = true;
 const CGROUP_RDMA: bool = true;

@@ -9,7 +9,7 @@ use super::resources::Setting;
 use super::steps::clean;
 use super::types::{CgroupPlan, Remark};
 use super::words::{CLONE_NEWCGROUP, CLONE_NEWUSER};
-use super::{Inputs, devices, resources, unit};
+use super::{Inputs, devices, resources, unit, user_namespace};
 use crate::spec::SpecError;
 
 const POINTER: &str = "/linux/cgroupsPath";
@@ -64,7 +64,7 @@ pub(super) fn plan(
 /// scope only init is put.)
 fn put_off(inputs: &Inputs<'_>, settings: &mut [Setting]) -> Vec<Setting> {
     let mut late = Vec::new();
-    if inputs.namespaces.spawn().two_stages && inputs.request.systemd.is_none() {
+    if inputs.namespaces.has_two_stages() && inputs.request.systemd.is_none() {
         for setting in settings.iter_mut().filter(|it| it.file == "pids.max" && it.text == "1") {
             late.push(setting.clone());
             setting.text = "2".into();
@@ -80,13 +80,7 @@ fn owner(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> Option<u32> {
         && mounts.iter().any(PlannedMount::is_writable_cgroup);
     let uid = inputs.process.user.uid;
     let on_host = if inputs.namespaces.has(CLONE_NEWUSER) {
-        let mappings = inputs.linux.uid_mappings.iter();
-        mappings
-            .filter_map(|map| {
-                let offset = uid.checked_sub(map.container_id)?;
-                (offset < map.size).then(|| map.host_id.checked_add(offset)).flatten()
-            })
-            .next()
+        user_namespace::on_host(&inputs.linux.uid_mappings, uid)
     } else {
         Some(uid)
     };

@@ -17,6 +17,7 @@ use super::seccomp::SeccompPlan;
 use super::steps::{Steps, c_string};
 use super::types::{InitPlan, Origin, Remark, SpawnPlan};
 use super::unsupported;
+use super::user_namespace::MappedIds;
 use super::words::{CLONE_NEWNS, CLONE_NEWPID, CLONE_VM};
 use crate::error::Error;
 use crate::host::Modules;
@@ -42,6 +43,9 @@ pub struct ExecBase {
     /// Every process has the supplementary groups of the runtime's caller.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     keeps_groups: bool,
+    /// Who a process is that was just brought into the user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mapped_ids: Option<MappedIds>,
     /// The filter of every process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seccomp: Option<SeccompPlan>,
@@ -59,6 +63,9 @@ impl ExecBase {
             memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
             no_new_keyring,
             keeps_groups: Annotations(&bundle.spec.annotations).keeps_groups(),
+            mapped_ids: linux
+                .zip(bundle.spec.process.as_ref())
+                .and_then(|(linux, process)| MappedIds::of(linux, &process.user)),
             seccomp,
         }
     }
@@ -230,6 +237,9 @@ fn order(
     // A pid namespace is entered by children only.
     if has_two_stages(base) {
         steps.always(&Op::Fork { flags: CLONE_VM });
+    }
+    if let Some(ids) = base.mapped_ids {
+        ids.enter(&mut steps);
     }
     steps.always(&Op::DieWithRuntime);
     steps.always(&Op::Session);

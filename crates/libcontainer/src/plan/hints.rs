@@ -332,6 +332,9 @@ fn of_process(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
             "the runtime does not have these capabilities itself"
         }
         (Op::Credentials { .. }, Stage::ReadBack, _) => "the kernel has set something else",
+        (Op::MappedIds { .. }, _, libc::EINVAL) => {
+            "the user namespace that is joined does not map this id"
+        }
         (Op::Join { .. }, _, libc::EINVAL) => "the file is no such namespace",
         (Op::TimeNamespace { .. }, Stage::Write, libc::ERANGE) => {
             "an offset would make a clock negative or too large"

@@ -38,6 +38,7 @@ mod tests;
 mod types;
 mod unit;
 mod unsupported;
+mod user_namespace;
 mod words;
 
 use corten_plan::wire::FLAG_EXPECT_PID1;
@@ -60,13 +61,15 @@ pub use self::types::{
 };
 pub use self::unit::{Manager, Property, UnitPlan, pids};
 pub(crate) use self::unit::{limits, round_quotas};
+pub use self::user_namespace::IdMaps;
 
 use self::mounts::PlannedMount;
 use self::namespaces::Namespaces;
 use self::process::Environment;
 use self::program::Program;
 use self::steps::{Steps, c_string};
-use self::words::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID};
+use self::user_namespace::MappedIds;
+use self::words::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID};
 use crate::error::Error;
 use crate::host::Facts;
 use crate::spec::{Bundle, Hooks, Linux, Process, Root, Spec, SpecError};
@@ -114,7 +117,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     };
     let mounts = mounts::read(&spec.mounts, &rootfs::path(&inputs));
     let mut warnings = warnings(&inputs);
-    let spawn = inputs.namespaces.spawn();
+    let spawn = inputs.namespaces.spawn(inputs.linux);
     let cgroup = cgroup::plan(&inputs, &mounts, &mut warnings)?;
     let profile = inputs.linux.seccomp.as_ref();
     let seccomp = profile.map(|profile| SeccompPlan::of(profile, &mut warnings)).transpose()?;
@@ -183,6 +186,11 @@ fn order(
     // and unshare of pid and time namespaces are for children only.
     namespaces.first_stage(&mut steps, linux)?;
 
+    // What init makes from here on belongs to them; a change of ids takes away what the next step asks for.
+    if let Some(ids) = MappedIds::of(linux, &process.user) {
+        user_namespace::check_user(linux, &process.user)?;
+        ids.enter(&mut steps);
+    }
     // First of all: an init that outlives a killed runtime is found by nobody until the state is saved. Not before
     // Fork: a child does not inherit it.
     steps.always(&Op::DieWithRuntime);
@@ -195,8 +203,9 @@ fn order(
         steps.push("--systemd-cgroup", &Op::Sync { point: Point::Placed as u8 });
     }
     // Before any cgroup2 is mounted: its root is that of the namespace of the process that mounts it.
-    if namespaces.is_new(CLONE_NEWCGROUP) {
-        steps.push("/linux/namespaces", &Op::Unshare { flags: CLONE_NEWCGROUP });
+    match namespaces.by_init() {
+        0 => {}
+        flags => steps.push("/linux/namespaces", &Op::Unshare { flags }),
     }
     // Before hooks, which may add addresses and routes (CNI).
     if namespaces.is_new(CLONE_NEWNET) {

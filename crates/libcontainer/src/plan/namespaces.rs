@@ -5,15 +5,21 @@
 //! (its offsets must be written before the first process enters it). Then only [`Op::Fork`] makes a new pid
 //! namespace, or the first stage would be its pid 1.
 //!
+//! A user namespace comes before all that it is to own. clone3 makes only a pid namespace with it, for a process cannot
+//! enter a new one later; the others init makes itself when its ids are mapped, because what comes with them (the
+//! file system of an IPC namespace, /proc/net, /sys/class/net) belongs to who made them.
+//! `docs/design/0007-user-namespaces.md`.
+//!
 //! Runs in: any process.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use corten_plan::{Handle, Op};
+use corten_plan::{Handle, Op, Point};
 
 use super::steps::{Steps, c_string};
 use super::types::{NamespacePath, NetDevice, Origin, SpawnPlan};
+use super::user_namespace;
 use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VM,
@@ -28,7 +34,8 @@ const NET_DEVICES: &str = "/linux/netDevices";
 pub(super) struct Namespaces {
     /// `CLONE_NEW*` of those that are made.
     pub new: u32,
-    /// Those that are joined, in the order of config.json, a mount namespace last: it takes the host's procfs away.
+    /// Those that are joined: as config.json has them, then a mount namespace, which takes the host's procfs away, then a
+    /// user namespace, which takes the rights to those that it does not own.
     pub joined: Vec<NamespacePath>,
 }
 
@@ -50,7 +57,11 @@ impl Namespaces {
             let path = PathBuf::from(&namespace.path);
             all.joined.push(NamespacePath { kind, path, pointer, handle: Handle(handle) });
         }
-        all.joined.sort_by_key(|namespace| namespace.kind == CLONE_NEWNS);
+        all.joined.sort_by_key(|namespace| match namespace.kind {
+            CLONE_NEWUSER => 2,
+            CLONE_NEWNS => 1,
+            _ => 0,
+        });
         Ok(all)
     }
 
@@ -65,44 +76,77 @@ impl Namespaces {
     }
 
     /// How init is started.
-    pub fn spawn(&self) -> SpawnPlan {
-        let two_stages = !self.joined.is_empty() || self.is_new(CLONE_NEWTIME);
-        // The cgroup namespace's root is the cgroup that the caller of unshare is in: init makes it itself. clone3
-        // would take the runtime's cgroup where CLONE_INTO_CGROUP comes later in the kernel's order.
-        let by_clone = self.new & !(CLONE_NEWCGROUP | CLONE_NEWTIME);
-        let fork_flags = if two_stages { by_clone & CLONE_NEWPID } else { 0 };
+    pub fn spawn(&self, linux: &Linux) -> SpawnPlan {
+        let two_stages = self.has_two_stages();
+        let by_clone = self.new & !(CLONE_NEWTIME | self.by_init());
+        // The first stage joins before it makes a user namespace: afterwards it may not.
+        let of_stage = if two_stages { CLONE_NEWPID | CLONE_NEWUSER } else { 0 };
         SpawnPlan {
-            clone_flags: by_clone & !fork_flags,
-            fork_flags,
+            clone_flags: by_clone & !of_stage,
+            fork_flags: by_clone & of_stage & CLONE_NEWPID,
             joins: self.joined.clone(),
             two_stages,
+            id_maps: self.is_new(CLONE_NEWUSER).then(|| user_namespace::maps(linux)),
         }
     }
 
-    /// Init's first stage: enters what is joined, makes the time namespace, and makes init.
+    /// Whether a first stage makes init.
+    pub fn has_two_stages(&self) -> bool {
+        !self.joined.is_empty() || self.is_new(CLONE_NEWTIME)
+    }
+
+    /// Those that init makes. A cgroup namespace's root is the cgroup that the caller of unshare is in: clone3 would take the
+    /// runtime's where CLONE_INTO_CGROUP comes later in the kernel's order.
+    pub fn by_init(&self) -> u32 {
+        let others = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET;
+        self.new & (CLONE_NEWCGROUP | if self.has(CLONE_NEWUSER) { others } else { 0 })
+    }
+
+    /// Init's first stage, or init where there is none: enters what is joined, gets its user namespace, makes the time
+    /// namespace, and makes init.
     pub fn first_stage(&self, steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
-        let spawn = self.spawn();
-        // In a new user namespace the runtime has to write the id maps first: /proc/PID of a process that is not dumpable
-        // belongs to root.
-        if !self.joined.is_empty() && !self.is_new(CLONE_NEWUSER) {
+        if !self.joined.is_empty() {
             steps.push(POINTER, &Op::NotDumpable);
         }
-        for namespace in &self.joined {
-            let origin = Origin::Property(namespace.pointer.clone().into());
-            steps.push(origin, &Op::Join { handle: namespace.handle, kind: namespace.kind });
-        }
+        self.join(steps);
         if self.has(CLONE_NEWNET) && !self.is_new(CLONE_NEWNET) {
             hand_over_network(steps, linux);
         }
+        if self.is_new(CLONE_NEWUSER) {
+            if self.has_two_stages() {
+                steps.push(POINTER, &Op::Unshare { flags: CLONE_NEWUSER });
+            }
+            steps.push(POINTER, &Op::Sync { point: Point::Unmapped as u8 });
+        }
+        // Still with the host's ids, to which a process's files in procfs belong that is not dumpable.
         if self.is_new(CLONE_NEWTIME) {
             let origin = Origin::from("/linux/timeOffsets");
             let offsets = c_string(&origin, time_offsets(linux))?;
             steps.push(origin, &Op::TimeNamespace { offsets: &offsets });
         }
-        if spawn.two_stages {
-            steps.push(POINTER, &Op::Fork { flags: spawn.fork_flags | self.sharing() });
+        if self.has_two_stages() {
+            let flags = self.new & CLONE_NEWPID | self.sharing();
+            steps.push(POINTER, &Op::Fork { flags });
         }
         Ok(())
+    }
+
+    /// With the rights that it comes with, the first stage enters what belongs to the host; then the user namespace, and
+    /// what that owns. (As runc; the other way round nothing of the host's could be joined.)
+    fn join(&self, steps: &mut Steps) {
+        let has_user = self.joined.iter().any(|namespace| namespace.kind == CLONE_NEWUSER);
+        let mut join = |namespace: &NamespacePath, may_wait| {
+            let origin = Origin::Property(namespace.pointer.clone().into());
+            let &NamespacePath { handle, kind, .. } = namespace;
+            steps.push(origin, &Op::Join { handle, kind, may_wait });
+        };
+        for namespace in &self.joined {
+            join(namespace, has_user && namespace.kind != CLONE_NEWUSER);
+        }
+        if has_user {
+            let others = self.joined.iter().filter(|namespace| namespace.kind != CLONE_NEWUSER);
+            others.for_each(|namespace| join(namespace, false));
+        }
     }
 
     /// [`Op::Fork`]'s child goes on in the memory of the first stage, and nothing is copied; but not into a new time namespace:

@@ -13,6 +13,7 @@ use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
 use super::types::{CgroupPlan, IdMapPlan, NetDevice, Plan, Remark};
 use super::unit::Manager;
+use super::user_namespace::IdMaps;
 use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, SECCOMP, join};
 use crate::spec::Hook;
 
@@ -186,7 +187,9 @@ fn scope(plan: &Plan, lines: &mut Vec<Line>) {
 }
 
 fn after_sync(plan: &Plan, point: u8, lines: &mut Vec<Line>) {
-    if point == Point::Placed as u8 {
+    if point == Point::Unmapped as u8 {
+        id_maps(plan, lines);
+    } else if point == Point::Placed as u8 {
         scope(plan, lines);
     } else if point == Point::Mounted as u8 {
         hook_lines("prestart", &plan.hooks.prestart, lines);
@@ -203,6 +206,18 @@ fn net_device_lines(plan: &Plan, lines: &mut Vec<Line>) {
     }
 }
 
+fn id_maps(plan: &Plan, lines: &mut Vec<Line>) {
+    let Some(maps) = &plan.spawn.id_maps else { return };
+    if maps.deny_setgroups {
+        runtime(lines, "/linux/gidMappings", "forbid setgroups in the user namespace");
+    }
+    for (kind, mappings) in [("gid", &maps.gids), ("uid", &maps.uids)] {
+        let text = IdMaps::lines(mappings);
+        let step = format!("write the {kind} map: {}", text.trim_end().replace('\n', ", "));
+        runtime(lines, &format!("/linux/{kind}Mappings"), step);
+    }
+}
+
 fn hook_lines(kind: &str, hooks: &[Hook], lines: &mut Vec<Line>) {
     for (index, hook) in hooks.iter().enumerate() {
         let what = format!("run the {kind} hook {}", hook.path);
@@ -213,7 +228,7 @@ fn hook_lines(kind: &str, hooks: &[Hook], lines: &mut Vec<Line>) {
 /// What [`step`] does not say, and is not empty.
 fn details(op: &Op<'_>) -> Map<String, Json> {
     let said = |name: &str| match op {
-        Op::Credentials { .. } => matches!(name, "uid" | "gid"),
+        Op::Credentials { .. } | Op::MappedIds { .. } => matches!(name, "uid" | "gid"),
         Op::Symlink { .. } | Op::Sysctl { .. } => matches!(name, "path" | "target" | "value"),
         Op::MountBind { .. } => matches!(name, "source" | "target"),
         Op::MountFs { .. } | Op::MountData { .. } => matches!(name, "fstype" | "target"),

@@ -12,6 +12,7 @@ use corten_plan::{Handle, Op, PlanReader};
 use super::resources::Setting;
 use super::seccomp::SeccompPlan;
 use super::unit::{Manager, UnitPlan};
+use super::user_namespace::IdMaps;
 use super::words::CLONE_NEWPID;
 use crate::spec;
 
@@ -108,6 +109,8 @@ pub struct SpawnPlan {
     pub joins: Vec<NamespacePath>,
     /// Whether the plan has an [`Op::Fork`]: a first stage in the host's pid namespace makes init.
     pub two_stages: bool,
+    /// The id maps of a new user namespace, written by the runtime when the first process is at `Unmapped`.
+    pub id_maps: Option<IdMaps>,
 }
 
 /// A namespace to join.

@@ -2,11 +2,11 @@
 //!
 //! Runs in: any process.
 
+use super::Inputs;
 use super::annotations::Annotations;
 use super::types::Remark;
-use super::{Inputs, Origin};
 use crate::host::Modules;
-use crate::spec::{Linux, NamespaceType, Process};
+use crate::spec::{Linux, Process};
 
 /// What a process of exec asks for.
 pub(super) fn of_process(process: &Process, modules: Modules) -> Vec<Remark> {
@@ -21,7 +21,6 @@ pub(super) fn find(inputs: &Inputs<'_>) -> Vec<Remark> {
     let modules = inputs.facts.modules;
     found.process(inputs.process, modules);
     found.label("/linux/mountLabel", &inputs.linux.mount_label, modules);
-    found.namespaces(inputs);
     found.linux(inputs.linux);
     found.0.extend(Annotations(&inputs.spec.annotations).unsupported());
     found.0
@@ -53,15 +52,6 @@ impl Found {
         if !label.is_empty() && !modules.selinux {
             let text = "selinux label is specified, but selinux is disabled or not supported";
             self.add(pointer, text);
-        }
-    }
-
-    fn namespaces(&mut self, inputs: &Inputs<'_>) {
-        for (index, namespace) in inputs.linux.namespaces.iter().enumerate() {
-            let pointer = Origin::Element("/linux/namespaces", index).to_string();
-            if namespace.namespace_type == NamespaceType::User {
-                self.add(&pointer, "user namespaces are not supported yet");
-            }
         }
     }
 

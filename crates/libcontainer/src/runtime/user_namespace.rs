@@ -1,16 +1,76 @@
-//! User namespaces that no process of a container is in: they are made for their maps, which id-mapped mounts take.
+//! User namespaces, from outside: their id maps, and such that no process of a container is in.
 //!
 //! Runs in: runtime.
 
-use std::fmt::Write as _;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::plan::IdMaps;
 use crate::spec::LinuxIdMapping;
 use crate::sys::idle::Idle;
+
+/// What the kernel takes for a map is shorter than a page.
+const PAGE: usize = 4096;
+
+/// A file that could not be written.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// In config.json, of the container's user namespace.
+    pointer: &'static str,
+    call: String,
+    source: io::Error,
+}
+
+impl Refused {
+    /// As an error of the container's own mappings.
+    pub fn of_container(self) -> Error {
+        let problem = format!("{}: {}{}", self.call, self.source, self.hint());
+        Error::Property { pointer: self.pointer.into(), problem }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self.source.raw_os_error() {
+            Some(libc::EPERM) => {
+                ": each id has to be mapped in the runtime's own user namespace, and the runtime needs CAP_SETUID, CAP_SETGID and, for the host's root, CAP_SETFCAP"
+            }
+            Some(libc::EINVAL) if self.call.len() >= PAGE => ": the map is longer than a page",
+            _ => "",
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let call = format!("{}{}", refused.call, refused.hint());
+        Self::Os { call, source: refused.source }
+    }
+}
+
+/// Writes the maps of the user namespace that the process is in, and whose maps are empty.
+///
+/// The groups first: who forbids `setgroups` must do so before there are any (user_namespaces(7)).
+///
+/// # Errors
+/// The maps are not permitted.
+pub(crate) fn write_maps(pid: i32, pidfd: BorrowedFd<'_>, maps: &IdMaps) -> Result<(), Refused> {
+    const GIDS: &str = "/linux/gidMappings";
+    const UIDS: &str = "/linux/uidMappings";
+    let process = open_process(pid, pidfd).map_err(|source| Refused {
+        pointer: UIDS,
+        call: format!("open /proc/{pid}"),
+        source,
+    })?;
+    if maps.deny_setgroups {
+        write(&process, "setgroups", "deny", GIDS)?;
+    }
+    write(&process, "gid_map", &IdMaps::lines(&maps.gids), GIDS)?;
+    write(&process, "uid_map", &IdMaps::lines(&maps.uids), UIDS)
+}
 
 /// A new user namespace with these maps, which lives as long as the fd or what is made with it.
 ///
@@ -20,34 +80,60 @@ pub(crate) fn with_maps(
     uids: &[LinuxIdMapping],
     gids: &[LinuxIdMapping],
 ) -> Result<OwnedFd, Error> {
-    let clone = |source| Error::Os { call: "clone3(CLONE_NEWUSER)".into(), source };
-    let idle = Idle::start(libc::CLONE_NEWUSER.cast_unsigned()).map_err(clone)?;
+    let failed = |call: &str, source| Error::Os { call: call.into(), source };
+    let idle = Idle::start(libc::CLONE_NEWUSER.cast_unsigned())
+        .map_err(|source| failed("clone3(CLONE_NEWUSER)", source))?;
     // Without the privilege in the parent namespace a gid map wants it; nobody will ever call setgroups there.
-    write(&idle, "setgroups", "deny")?;
-    write(&idle, "uid_map", &lines(uids))?;
-    write(&idle, "gid_map", &lines(gids))?;
+    let maps = IdMaps { uids: uids.to_vec(), gids: gids.to_vec(), deny_setgroups: true };
+    write_maps(idle.pid, idle.pidfd(), &maps)?;
     let path = format!("/proc/{}/ns/user", idle.pid);
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::Os { call: path, source: errno.into() })
+        .map_err(|errno| failed(&path, errno.into()))
 }
 
-/// The lines of `/proc/PID/uid_map`.
-fn lines(maps: &[LinuxIdMapping]) -> String {
-    let mut lines = String::new();
-    for LinuxIdMapping { container_id, host_id, size } in maps {
-        // Writing to a String cannot fail.
-        writeln!(lines, "{container_id} {host_id} {size}").unwrap_or_default();
+/// /proc/PID of this very process: while it has not ended, its number is nobody else's.
+fn open_process(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    match poll(&mut fds, Some(&Timespec::default()))? {
+        0 => Ok(opened),
+        _ => Err(Errno::SRCH.into()),
     }
-    lines
 }
 
 /// One write(2), which is all that a map takes.
-fn write(idle: &Idle, file: &str, text: &str) -> Result<(), Error> {
-    let path = format!("/proc/{}/{file}", idle.pid);
-    let failed =
-        |source: io::Error| Error::Os { call: format!("write {text:?} to {path}"), source };
-    let opened = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let opened = opened.map_err(|errno| failed(errno.into()))?;
-    rustix::io::write(&opened, text.as_bytes()).map_err(|errno| failed(errno.into()))?;
-    Ok(())
+fn write(
+    process: &OwnedFd,
+    file: &'static str,
+    text: &str,
+    pointer: &'static str,
+) -> Result<(), Refused> {
+    let refused = |errno: Errno| Refused {
+        pointer,
+        call: format!("write {:?} to {file}", text.trim_end().replace('\n', ", ")),
+        source: errno.into(),
+    };
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(process, file, flags, Mode::empty()).map_err(refused)?;
+    match rustix::io::write(&opened, text.as_bytes()).map_err(refused)? {
+        count if count == text.len() => Ok(()),
+        _ => Err(refused(Errno::IO)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_that_overlap_are_refused_with_what_was_written() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let map = |container_id, host_id| LinuxIdMapping { container_id, host_id, size: 10 };
+        let maps = [map(0, 100_000), map(5, 200_000)];
+        let error = with_maps(&maps, &maps).unwrap_err().to_string();
+        assert!(error.contains("write \"0 100000 10, 5 200000 10\" to gid_map"), "{error}");
+    }
 }

@@ -8,7 +8,7 @@
 use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::spawn::{CLONE_CLEAR_SIGHAND, CloneArgs, corten_clone3, raw, signal_mask};
 use super::wait;
@@ -42,6 +42,11 @@ impl Idle {
         let restored = signal_mask(libc::SIG_SETMASK, Some(old_mask));
         let idle = started?;
         restored.map(|_| idle)
+    }
+
+    /// Refers to it.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     fn clone(namespaces: u32, mut stack: Box<MaybeUninit<Stack>>) -> io::Result<Self> {

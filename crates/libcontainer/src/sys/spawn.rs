@@ -34,6 +34,7 @@ pub(super) struct CloneArgs {
     pub cgroup: u64,
 }
 
+const CLONE_NEWUSER: u32 = libc::CLONE_NEWUSER as u32;
 pub(super) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const STACK_SIZE: usize = 16 * 1024;
@@ -84,6 +85,7 @@ struct Prepared {
     inherit: *const RawFd,
     inherit_count: usize,
     first_closed: u32,
+    keeps_capabilities: bool,
     error: AtomicI32,
 }
 
@@ -109,6 +111,7 @@ pub fn spawn(what: &Spawn<'_>) -> Result<Child, SpawnError> {
         inherit: inherit.as_ptr(),
         inherit_count: inherit.len(),
         first_closed: what.first_closed,
+        keeps_capabilities: what.namespaces & CLONE_NEWUSER != 0,
         error: AtomicI32::new(0),
     };
     // Every signal is blocked across clone, or a handler of the host program could run in the child, on its memory.
@@ -227,6 +230,12 @@ fn exec(prepared: &Prepared) -> i32 {
         }
         index = index.wrapping_add(1);
     }
+    if prepared.keeps_capabilities {
+        let result = keep_capabilities();
+        if result < 0 {
+            return errno_of(result);
+        }
+    }
     let empty = c"".as_ptr().expose_provenance();
     errno_of(raw(
         libc::SYS_execveat,
@@ -238,6 +247,30 @@ fn exec(prepared: &Prepared) -> i32 {
             libc::AT_EMPTY_PATH as usize,
         ],
     ))
+}
+
+/// In a new user namespace this process has all capabilities, but no id yet, and who is not root keeps over execve only
+/// those that are ambient (capabilities(7)). These belong to the process alone, and leave its memory's dumpable flag, which
+/// is the caller's too, as it is: nothing is added to what is permitted (`commit_creds` of the kernel).
+///
+/// Runs in: the child.
+fn keep_capabilities() -> isize {
+    /// `_LINUX_CAPABILITY_VERSION_3`, of this process.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    /// Effective, permitted, inheritable, two halves of each; the kernel drops the bits that it does not know.
+    const ALL: [u32; 6] = [u32::MAX; 6];
+    let (header, all) = (HEADER.as_ptr().expose_provenance(), ALL.as_ptr().expose_provenance());
+    let result = raw(libc::SYS_capset, [header, all, 0, 0, 0]);
+    if result < 0 {
+        return result;
+    }
+    let (option, raise) = (libc::PR_CAP_AMBIENT as usize, libc::PR_CAP_AMBIENT_RAISE as usize);
+    let mut capability = 0;
+    // Past the last capability: EINVAL.
+    while capability < 64 && raw(libc::SYS_prctl, [option, raise, capability, 0, 0]) == 0 {
+        capability = capability.wrapping_add(1);
+    }
+    0
 }
 
 pub(super) fn errno_of(result: isize) -> i32 {
