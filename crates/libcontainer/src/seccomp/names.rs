@@ -54,6 +54,8 @@ struct Use<'p> {
     rule: usize,
     name: &'p str,
     call: Call,
+    /// Where else x86 has it.
+    behind: Option<Multiplexed>,
 }
 
 fn find_names<'p>(profile: &'p LinuxSeccomp, warnings: &mut Vec<SpecError>) -> Vec<Use<'p>> {
@@ -61,7 +63,9 @@ fn find_names<'p>(profile: &'p LinuxSeccomp, warnings: &mut Vec<SpecError>) -> V
     for (rule, syscall) in profile.syscalls.iter().enumerate() {
         for (index, name) in syscall.names.iter().enumerate() {
             match Known::find(name) {
-                Known::Here(call) => uses.push(Use { rule, name, call }),
+                Known::Here(call) => {
+                    uses.push(Use { rule, name, call, behind: multiplexed(name) });
+                }
                 Known::Elsewhere => {}
                 Known::Nowhere => warnings.push(SpecError::new(
                     format!("/linux/seccomp/syscalls/{rule}/names/{index}"),
@@ -99,10 +103,12 @@ impl<'p> Lowering<'p> {
         let rules = rules.map(|(index, rule)| Rule::new(index, rule, abi, self.default));
         let rules = rules.collect::<Result<Vec<_>, _>>()?;
         let mut uses = self.uses_by_number(abi, &rules);
-        // One rule after another, as in the profile; stable for that.
-        uses.sort_by_key(|(number, ..)| *number);
-        for (number, through, used) in uses {
+        // One rule after another, as in the profile.
+        uses.sort_unstable();
+        for (number, index) in uses {
+            let Some(used) = self.uses.get(index as usize) else { continue };
             let Some(rule) = rules.get(used.rule) else { continue };
+            let through = used.behind.filter(|behind| abi == Abi::X86 && behind.number == number);
             if verdicts.last().is_none_or(|(last, _)| *last != number) {
                 verdicts.push((number, Verdict::Check(Level::default())));
             }
@@ -116,25 +122,17 @@ impl<'p> Lowering<'p> {
         Ok(())
     }
 
-    /// Each use at each of its numbers. Rules that answer the default are left out, as runc does; so they do not stand in the
+    /// Each number, and the index of a use that has it. Rules that answer the default are left out, as runc does; so they do not stand in the
     /// way of other rules for the same call.
-    fn uses_by_number(
-        &self,
-        abi: Abi,
-        rules: &[Rule],
-    ) -> Vec<(u32, Option<Multiplexed>, &'p Use<'p>)> {
+    fn uses_by_number(&self, abi: Abi, rules: &[Rule]) -> Vec<(u32, u32)> {
         let mut all = Vec::with_capacity(self.uses.len());
-        for used in self.uses {
+        for (index, used) in (0..).zip(self.uses) {
             if rules.get(used.rule).is_none_or(|rule| rule.answer == self.default) {
                 continue;
             }
-            if let Some(number) = abi.number(used.call) {
-                all.push((number, None, used));
-            }
-            if abi == Abi::X86
-                && let Some(through) = multiplexed(used.name)
-            {
-                all.push((through.number, Some(through), used));
+            all.extend(abi.number(used.call).map(|number| (number, index)));
+            if let (Abi::X86, Some(behind)) = (abi, used.behind) {
+                all.push((behind.number, index));
             }
         }
         all
@@ -179,7 +177,7 @@ impl<'p> Lowering<'p> {
         );
         let numbers = self.uses.iter().flat_map(|used| {
             // Naming a call names the one that x86 has it behind.
-            let behind = multiplexed(used.name).filter(|_| abi == Abi::X86);
+            let behind = used.behind.filter(|_| abi == Abi::X86);
             abi.number(used.call).into_iter().chain(behind.map(|through| through.number))
         });
         let numbers = numbers.filter(|number| *number < FIRST_PRIVATE || abi == Abi::X32);
