@@ -8,16 +8,17 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use libtest_mimic::Failed;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::callers::{FOREVER, as_containerd, kill_ends_all, log, running, stopped};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{NotOn, Root};
+use crate::host::Need::{Controller, NotOn, PureCgroup2, Root};
 use crate::runtime::{Invocation, Runtime};
 
 const STOPS: &str = "stops at the first operand";
 const OLD: &str = "1.1 has no --pidfd-socket";
 const NO_CONTROLLER: &str = "1.8 wants controllers that this view has not";
+const NO_EVENTS: &str = "has no events";
 const ALL_ONLY: &str = "1.1 kills init alone without --all";
 
 table! {
@@ -39,6 +40,11 @@ table! {
     podman_pauses_resumes_and_kills_without_path: [Root],
     podman_kills_by_number_and_asks_for_all: [Root],
     rust_extensions_pass_their_global_flags: [Root],
+    crio_stops_a_container_that_has_ended: [Root, NotOn("crun", "has other words")],
+    docker_explains_a_mount_of_a_file_over_a_directory: [Root, NotOn("crun", "makes what is missing in another way")],
+    go_runc_reads_stats: [Root, PureCgroup2, NotOn("crun", NO_EVENTS)],
+    go_runc_watches_by_seconds: [Root, PureCgroup2, NotOn("crun", NO_EVENTS), NotOn("runc", "1.1 needs the memory controller")],
+    kubernetes_updates_memory_by_its_cgroup_v2_names: [Root, PureCgroup2, Controller("memory")],
     go_runc_asks_for_a_pidfd: [Root, NotOn("runc", OLD), NotOn("crun", OLD)],
     flags_after_the_operands_are_taken: [Root, NotOn("runc", STOPS), NotOn("crun", STOPS)],
 }
@@ -107,6 +113,70 @@ fn containerd_updates_from_stdin_with_an_equals_sign(runtime: &Runtime) -> TestR
 fn crio_updates_from_stdin_as_two_words(runtime: &Runtime) -> TestResult {
     let id = running(runtime)?;
     update(runtime.command(["update", "--resources", "-", &id]), "{}", runtime)
+}
+
+/// containerd hands over the pod's `memory.high` and its kin in `unified`.
+fn kubernetes_updates_memory_by_its_cgroup_v2_names(runtime: &Runtime) -> TestResult {
+    let id = running(runtime)?;
+    let resources = json!({ "unified": {
+        "memory.high": "41943040", "memory.min": "4194304", "memory.oom.group": "1", "memory.swap.max": "0",
+    } });
+    let command = as_containerd(runtime, &["update", "--resources=-", &id]);
+    update(command, &resources.to_string(), runtime)?;
+    for (file, expected) in
+        [("memory.high", "41943040"), ("memory.min", "4194304"), ("memory.oom.group", "1")]
+    {
+        ensure_eq!(crate::resources::file(runtime, &id, file)?, expected);
+    }
+    Ok(())
+}
+
+/// Its error is matched in these letters, and means that there is nothing left to stop.
+fn crio_stops_a_container_that_has_ended(runtime: &Runtime) -> TestResult {
+    let id = stopped(runtime)?;
+    for signal in ["TERM", "KILL"] {
+        let kill = without_path(runtime, runtime.command(["kill", &id, signal])).output()?;
+        ensure!(kill.stderr.contains("container not running"), "{kill}");
+        kill.fails()?;
+    }
+    without_path(runtime, runtime.command(["delete", "--force", &id])).output()?.ok()?;
+    Ok(())
+}
+
+/// dockerd adds a hint to errors with `not a directory`, whatever its case.
+fn docker_explains_a_mount_of_a_file_over_a_directory(runtime: &Runtime) -> TestResult {
+    let file = runtime.directory().join("file");
+    fs::write(&file, "")?;
+    let mount = json!({ "destination": "/tmp", "source": file, "options": ["bind"] });
+    let bundle =
+        runtime.bundle_with(&["true"], |config| crate::bundle::add(config, "/mounts", mount))?;
+    let id = runtime.new_id();
+    let create = as_containerd(runtime, &["create", "--bundle"]).arg(bundle.path()).arg(&id);
+    create.output()?.fails()?;
+    ensure!(log(runtime).to_lowercase().contains("not a directory"), "{}", log(runtime));
+    Ok(())
+}
+
+fn go_runc_reads_stats(runtime: &Runtime) -> TestResult {
+    let id = running(runtime)?;
+    let outcome = as_containerd(runtime, &["events", "--stats", &id]).output()?.ok()?;
+    let event: Value = serde_json::from_str(&outcome.stdout)?;
+    ensure!(event["type"] == "stats" && event["id"] == id && event["data"].is_object(), "{event}");
+    ensure_eq!(outcome.stderr, "");
+    Ok(())
+}
+
+/// `events --interval=Ns ID`: an object a line until the container ends.
+fn go_runc_watches_by_seconds(runtime: &Runtime) -> TestResult {
+    let id = running(runtime)?;
+    let events = as_containerd(runtime, &["events", "--interval=1s", &id]).spawn()?;
+    runtime.wait_until("a line", || Ok(events.stdout().contains('\n')))?;
+    runtime.kill(&id, "KILL")?.ok()?;
+    let outcome = events.wait()?.ok()?;
+    for line in outcome.stdout.lines() {
+        ensure_eq!(serde_json::from_str::<Value>(line)?["type"], "stats");
+    }
+    Ok(())
 }
 
 fn podman_updates_from_a_file(runtime: &Runtime) -> TestResult {

@@ -20,6 +20,7 @@ table! {
     podman_and_crio_ask_for_the_help_of_checkpoint: [NotOn("crun", NO_CRIU)],
     podman_probes_restore_for_a_flag: [NotOn("crun", NO_CRIU)],
     containerd_checkpoint_flags_are_taken: [Root, NotOn("crun", OTHER_FLAGS)],
+    podman_and_crio_checkpoint_flags_are_taken: [Root, NotOn("crun", NO_CRIU)],
     containerd_restore_flags_are_taken: [Root, NotOn("crun", OTHER_FLAGS)],
     conmon_restore_flags_are_taken: [Root, NotOn("runc", OTHER_FLAGS)],
     checkpoint_is_refused_by_name_and_the_container_lives: [Root, Corten(LATER)],
@@ -86,6 +87,12 @@ fn containerd_checkpoint_flags_are_taken(runtime: &Runtime) -> TestResult {
             "nosuch",
         ],
     )
+}
+
+fn podman_and_crio_checkpoint_flags_are_taken(runtime: &Runtime) -> TestResult {
+    let arguments = "checkpoint --image-path /i --work-path /w --leave-running --tcp-established --file-locks \
+                     --pre-dump --parent-path p nosuch";
+    is_taken(runtime, &arguments.split_whitespace().collect::<Vec<_>>())
 }
 
 fn containerd_restore_flags_are_taken(runtime: &Runtime) -> TestResult {
