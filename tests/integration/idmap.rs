@@ -35,6 +35,7 @@ table! {
     ridmap_maps_mounts_below: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP)],
     source_on_an_earlier_mount_is_mapped: [Root, Kernel(6, 3), Corten("crun looks for the source on the host")],
     new_tmpfs_shows_the_mapped_owners: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
+    overlay_of_an_id_mapped_layer_shows_the_mapped_owners: [Root, Kernel(5, 19), Corten("crun looks for layers on the host")],
     options_of_the_mount_hold_as_well: [Root, NotOn("runc", NO_IDMAP)],
     exec_sees_the_same_owners: [Root, NotOn("runc", NO_IDMAP)],
     fifty_mounts_with_a_mapping_each: [Root, NotOn("runc", NO_IDMAP)],
@@ -210,6 +211,25 @@ fn new_tmpfs_shows_the_mapped_owners(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+/// An overlay cannot be id-mapped itself, its layers can: an id-mapped mount is the layer of a later one.
+fn overlay_of_an_id_mapped_layer_shows_the_mapped_owners(runtime: &Runtime) -> TestResult {
+    let (source, empty) = (on_disk(runtime)?, runtime.directory().join("empty"));
+    fs::create_dir(&empty)?;
+    let mut bundle = runtime.bundle_with(&["stat", "-c", "%u:%g", "/o/file"], |_| {})?;
+    let layer = bundle.in_rootfs("layer");
+    bundle.edit(|config| {
+        bind(config, "/layer", &source, &["bind", "idmap"]);
+        map(config, (0, 1000, 100), (0, 2000, 100));
+        let layers = format!("lowerdir={}:{}", layer.display(), empty.display());
+        let overlay =
+            json!({ "destination": "/o", "type": "overlay", "source": "o", "options": [layers] });
+        add(config, "/mounts", overlay);
+    })?;
+    let seen = runtime.run(&bundle)?.ok()?.stdout;
+    ensure_eq!(seen.trim(), "1010:2020");
+    Ok(())
+}
+
 fn options_of_the_mount_hold_as_well(runtime: &Runtime) -> TestResult {
     let source = on_disk(runtime)?;
     let script = "stat -c %u /a/file; grep ' /a ' /proc/self/mountinfo";
@@ -294,7 +314,17 @@ fn file_system_without_id_maps_is_named(runtime: &Runtime) -> TestResult {
     refuses(runtime, &["/mounts/7", "EINVAL", "mqueue"], |config| {
         add(config, "/mounts", json!({ "destination": "/q", "type": "mqueue", "source": "q" }));
         map(config, (0, 1000, 100), (0, 1000, 100));
-    })
+    })?;
+    let source = on_disk(runtime)?;
+    let overlay = HostMount::overlay(&[&source, Path::new("/usr")], runtime.directory().join("o"))?;
+    let bundle = runtime.bundle_with(&["true"], |config| {
+        bind(config, "/a", overlay.path(), &["bind", "idmap"]);
+        map(config, (0, 1000, 100), (0, 1000, 100));
+    })?;
+    runtime
+        .create(&bundle, &runtime.new_id())?
+        .fails_with("EINVAL: the file system is overlay, which this kernel cannot id-map")?;
+    Ok(())
 }
 
 fn file_system_below_without_id_maps_is_refused(runtime: &Runtime) -> TestResult {

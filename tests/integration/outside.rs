@@ -41,6 +41,16 @@ impl HostMount {
         Ok(Self { path })
     }
 
+    /// A read-only overlay of these directories at `path`, which is made.
+    pub fn overlay(layers: &[&Path], path: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&path)?;
+        let layers: Vec<_> = layers.iter().map(|layer| layer.to_string_lossy()).collect();
+        let options = format!("lowerdir={}", layers.join(":"));
+        let options = Some(options.as_str());
+        mount(Some("overlay"), &path, Some("overlay"), MsFlags::empty(), options)?;
+        Ok(Self { path })
+    }
+
     /// Makes `path` a mount of its own, so that it can have a propagation of its own.
     pub fn on_itself(path: PathBuf) -> io::Result<Self> {
         mount(Some(&path), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
