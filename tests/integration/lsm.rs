@@ -2,12 +2,15 @@
 //!
 //! Runs in: any process.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use libtest_mimic::Failed;
 use serde_json::json;
 
+use crate::bundle::BUSYBOX;
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::{
     self,
@@ -25,6 +28,8 @@ table! {
     apparmor_profile_is_in_force: [Root, AppArmor, Vm(LOADS)],
     apparmor_profile_does_not_need_proc_in_the_container: [Root, AppArmor, Vm(LOADS)],
     apparmor_profile_of_exec_is_in_force: [Root, AppArmor, Vm(LOADS)],
+    apparmor_profile_is_in_force_in_a_runtime_without_securityfs: [Root, AppArmor, Vm(LOADS)],
+    apparmor_confinement_of_the_runtime_is_that_of_the_container: [Root, AppArmor, Vm(LOADS), NotOn("crun", "does not bear that it may not change the owner of stdout")],
 }
 
 /// There is no such profile; or no AppArmor at all, which is an error before anything is made.
@@ -108,5 +113,53 @@ fn apparmor_profile_of_exec_is_in_force(runtime: &Runtime) -> TestResult {
     runtime.start(&id)?.ok()?;
     let outcome = runtime.command(["exec", &id, "sh", "-c", LOOK]).output()?.ok()?;
     ensure_eq!(outcome.stdout, SEEN);
+    Ok(())
+}
+
+/// A runtime in a container: securityfs is not mounted there.
+fn apparmor_profile_is_in_force_in_a_runtime_without_securityfs(runtime: &Runtime) -> TestResult {
+    load_profile()?;
+    let bundle = runtime.bundle_with(&["sh", "-c", LOOK], |config| {
+        config["process"]["apparmorProfile"] = json!(NAME);
+        config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+    })?;
+    let script = "umount /sys/kernel/security && exec \"$@\"";
+    let nested = [BUSYBOX, "unshare", "-m", BUSYBOX, "sh", "-c", script, "sh"];
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    let seen = run.wrapped_by(nested).output()?.ok()?.stdout;
+    ensure_eq!(seen, SEEN);
+    Ok(())
+}
+
+/// A runtime in a container that is confined itself: what it starts is confined as it is, and the kernel decides whether
+/// another profile may be set (apparmor(7), change_profile).
+fn apparmor_confinement_of_the_runtime_is_that_of_the_container(runtime: &Runtime) -> TestResult {
+    load_profile()?;
+    let script =
+        "echo -n \"exec corten-test-profile\" > /proc/self/attr/apparmor/exec && exec \"$@\"";
+    let confined = [BUSYBOX, "sh", "-c", script, "sh"];
+    // Not below /tmp: there it may not write.
+    let place = tempfile::Builder::new().prefix("corten-lsm-").tempdir_in("/run")?;
+    for profile in ["", NAME] {
+        let bundle = runtime.bundle_with(&["sh", "-c", LOOK], |config| {
+            config["process"]["apparmorProfile"] = json!(profile);
+            config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+        })?;
+        let copy = place.path().join(format!("bundle-{profile}"));
+        let copied = Command::new("cp").arg("-a").arg(bundle.path()).arg(&copy).status()?;
+        ensure!(copied.success(), "cp: {copied}");
+        let state = place.path().join("state");
+        let run = runtime
+            .command([
+                OsStr::new("--root"),
+                state.as_os_str(),
+                OsStr::new("run"),
+                OsStr::new("--bundle"),
+            ])
+            .arg(&copy)
+            .arg(runtime.new_id());
+        let outcome = run.wrapped_by(confined).output()?.ok()?;
+        ensure_eq!(outcome.stdout, SEEN);
+    }
     Ok(())
 }

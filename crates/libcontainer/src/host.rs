@@ -67,7 +67,8 @@ pub(crate) fn in_user_namespace() -> bool {
 /// Which security modules are in force; false also where nobody asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Modules {
-    /// AppArmor, by runc's rule: securityfs shows it, and it is enabled.
+    /// AppArmor: the kernel says that it is enabled. Whether securityfs is mounted does not matter, as in runc: in most
+    /// containers it is not, and a profile can be set there all the same.
     pub apparmor: bool,
     /// SELinux, by runc's rule: a selinuxfs that can be written to, and a policy.
     pub selinux: bool,
@@ -94,9 +95,8 @@ impl Modules {
 }
 
 fn has_apparmor() -> bool {
-    rustix::fs::stat("/sys/kernel/security/apparmor").is_ok()
-        && read_file("/sys/module/apparmor/parameters/enabled")
-            .is_ok_and(|enabled| enabled.starts_with(b"Y"))
+    read_file("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|enabled| enabled.starts_with(b"Y"))
 }
 
 fn has_selinux() -> bool {
