@@ -27,6 +27,7 @@ table! {
     run_has_at_most_250_page_faults: [Root, OURS],
     exec_makes_at_most_190_system_calls: [Root, OURS, Strace],
     exec_has_at_most_150_page_faults: [Root, OURS],
+    error_is_one_although_the_environment_asks_for_backtraces: [],
     created_init_is_small: [Root, OURS],
     created_init_executes_a_file_that_nobody_can_write: [Root, OURS],
 }
@@ -127,6 +128,17 @@ fn exec_has_at_most_150_page_faults(runtime: &Runtime) -> TestResult {
     let (id, _bundle) = running(runtime)?;
     let faults = page_faults(runtime.command(["exec", &id, "/bin/true"]))?;
     ensure!(faults <= 150 + debug_allowance(150), "{faults} page faults");
+    Ok(())
+}
+
+/// Here, for it is about the release build: it has no unwind tables, and who walks the stack without them aborts.
+fn error_is_one_although_the_environment_asks_for_backtraces(runtime: &Runtime) -> TestResult {
+    for arguments in [&["state", "nosuch"][..], &["nosuchcommand"]] {
+        let command = runtime.command(arguments).env("RUST_BACKTRACE", "1");
+        let outcome = command.env("RUST_LIB_BACKTRACE", "full").output()?.fails()?;
+        ensure!(outcome.stderr.contains("nosuch"), "{outcome}");
+        ensure!(outcome.code() == 1 || !runtime.is("corten"), "{outcome}");
+    }
     Ok(())
 }
 
