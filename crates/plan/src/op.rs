@@ -263,7 +263,7 @@ ops! {
         /// `MOUNT_ATTR_*` to clear on the mount itself. Where they are locked (EPERM: the mount comes from a more
         /// privileged user namespace) only those in `must_clear` are tried again.
         clear: u64,
-        /// What config.json asks to clear by name (`rw`, `exec` …).
+        /// What config.json asks to clear by name (`rw`, `exec` …), and what cannot be locked.
         must_clear: u64,
         recursive_set: u64,
         recursive_clear: u64,

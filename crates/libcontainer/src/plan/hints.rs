@@ -248,7 +248,9 @@ fn of_bind(source: &str, target: &str, flags: u32, failure: &Failure<'_>) -> Opt
         (Stage::Source | Stage::Clone, libc::EINVAL) => {
             format!("the source {source} is on an unbindable mount, or on one with locked children")
         }
-        (Stage::Attr, libc::EPERM) => "cannot clear locked flags of the source's mount".to_owned(),
+        (Stage::Attr, libc::EPERM) => {
+            "operation not permitted: cannot clear locked flags of the source's mount".to_owned()
+        }
         (Stage::Verify, _) if flags & SOURCE_IS_PROC != 0 => {
             format!("{target:?} cannot be mounted because it is not of type proc")
         }

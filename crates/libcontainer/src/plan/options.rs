@@ -249,7 +249,8 @@ pub(super) struct BindAttr {
     pub set: u64,
     /// `MOUNT_ATTR_*` to clear.
     pub clear: u64,
-    /// Those of `clear` that config.json asks for by name.
+    /// Those of `clear` that config.json asks for by name, and that which is never locked: what goes even where the others
+    /// are locked.
     pub must_clear: u64,
 }
 
@@ -318,10 +319,12 @@ impl<'a> Options<'a> {
         let sets_atime = asked & (MS_ATIME | MS_NODIRATIME) != 0;
         let replaced = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME & !set;
         let atime = if sets_atime { replaced } else { 0 };
+        // MNT_LOCK_* in include/linux/mount.h: there is none for it.
+        let never_locked = MOUNT_ATTR_NOSYMFOLLOW & !set;
         BindAttr {
             set,
             clear: REPLACED & !set | atime,
-            must_clear: attr_of(self.cleared) & REPLACED | atime,
+            must_clear: attr_of(self.cleared) & REPLACED | atime | never_locked,
         }
     }
 
@@ -390,8 +393,8 @@ mod tests {
 
     use super::super::words::{
         MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
-        MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME, MS_BIND, MS_NOATIME,
-        MS_RDONLY, MS_RELATIME, MS_STRICTATIME,
+        MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME,
+        MS_BIND, MS_NOATIME, MS_RDONLY, MS_RELATIME, MS_STRICTATIME,
     };
     use super::{BindAttr, Options, REPLACED, WORDS, Word, attr_of, word};
 
@@ -477,9 +480,9 @@ mod tests {
         let attr = bind(&["bind", "ro", "noexec"]);
         assert_eq!(attr.set, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC);
         assert_eq!(attr.clear, REPLACED & !attr.set);
-        assert_eq!(attr.must_clear, 0);
-        let attr = bind(&["bind", "rw", "dev"]);
-        assert_eq!((attr.set, attr.clear), (0, REPLACED));
+        assert_eq!(attr.must_clear, MOUNT_ATTR_NOSYMFOLLOW);
+        let attr = bind(&["bind", "rw", "dev", "nosymfollow"]);
+        assert_eq!((attr.set, attr.clear | attr.set), (MOUNT_ATTR_NOSYMFOLLOW, REPLACED));
         assert_eq!(attr.must_clear, 0b101);
     }
 
