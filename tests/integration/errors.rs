@@ -36,7 +36,6 @@ table! {
     configuration_of_64_mebibytes_is_refused_at_once: [Root, Corten("16 MiB are the limit; the others read it in seconds")],
     million_environment_entries_are_refused_at_once: [Root, Corten("crun hangs, runc fails after all has been done")],
     deep_nesting_is_refused: [Root],
-    what_is_not_supported_yet_is_refused_by_name: [Root, Corten(ISSUE)],
 }
 
 fn missing_configuration_is_refused(runtime: &Runtime) -> TestResult {
@@ -372,15 +371,6 @@ fn deep_nesting_is_refused(runtime: &Runtime) -> TestResult {
     if runtime.is("corten") {
         let nested = format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         refuses_text(runtime, nested.as_bytes(), &["config.json"])?;
-    }
-    Ok(())
-}
-
-fn what_is_not_supported_yet_is_refused_by_name(runtime: &Runtime) -> TestResult {
-    let rows: &[(&str, &str, Change)] =
-        &[("/linux/intelRdt", "", |config| config["linux"]["intelRdt"] = json!({ "closID": "a" }))];
-    for (pointer, name, change) in rows {
-        refuses(runtime, &[pointer, name, "not supported"], change)?;
     }
     Ok(())
 }

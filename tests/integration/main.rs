@@ -40,6 +40,7 @@ mod features;
 mod hook_failures;
 mod hooks;
 mod idmap;
+mod intel_rdt;
 mod invocations;
 mod lifecycle;
 mod lsm;
@@ -83,6 +84,7 @@ fn tests() -> Vec<Test> {
         sysctl::tests(),
         systemd::tests(),
         idmap::tests(),
+        intel_rdt::tests(),
         invocations::tests(),
         hook_failures::tests(),
         update::tests(),

@@ -22,6 +22,7 @@ mod error;
 pub mod features;
 mod hooks;
 pub mod host;
+mod intel_rdt;
 mod network;
 #[cfg(feature = "oci-spec")]
 mod oci_spec;

@@ -69,7 +69,6 @@ pub fn unsupported(config: &Value) -> Vec<String> {
     [
         if host::has_apparmor() { Vec::new() } else { plain(&["/process/apparmorProfile"]) },
         plain(&["/process/selinuxLabel", "/linux/mountLabel"]),
-        plain(&["/linux/intelRdt"]),
     ]
     .concat()
 }

@@ -103,8 +103,11 @@ const FLAGS: [Flag; 16] = [
     ),
 ];
 
-/// Flags of Intel RDT, which a container cannot have yet.
-const RDT: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
+/// Flags of Intel RDT: lines of its `schemata`.
+const RDT: [(&str, &str); 2] = [
+    ("l3-cache-schema", "Share of the L3 cache, as a line of resctrl: L3:0=f;1=f"),
+    ("mem-bw-schema", "Share of memory bandwidth, as a line of resctrl: MB:0=20;1=70"),
+];
 
 /// Change the limits of a container: all that are asked for, or on an error none
 #[derive(Debug)]
@@ -119,7 +122,7 @@ impl clap::Args for Args {
             command.arg(value(flag.name, flag.help).hide(flag.help.is_empty()))
         });
         let command =
-            RDT.iter().fold(command, |command, name| command.arg(value(name, "").hide(true)));
+            RDT.iter().fold(command, |command, (name, help)| command.arg(value(name, help)));
         let id = Arg::new("id").value_name("container-id").required(true);
         command.arg(id.help("The name of the container, unique below --root"))
     }
@@ -159,6 +162,11 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Some(file) => of_file(file)?,
         None => of_flags(&args)?,
     };
+    let lines: Vec<&str> = RDT.iter().filter_map(|(name, _)| args.get(name)).collect();
+    // First: what is refused there has changed nothing.
+    if !lines.is_empty() {
+        container.update_intel_rdt(&lines)?;
+    }
     // As runc: engines send the rules of config.json along, and plug-ins may have added to what was made of them.
     asked.devices.clear();
     match (container.update(&asked), file) {
@@ -198,11 +206,6 @@ fn of_file(name: &str) -> anyhow::Result<LinuxResources> {
 }
 
 fn of_flags(args: &Args) -> anyhow::Result<LinuxResources> {
-    for name in RDT {
-        if args.get(name).is_some() {
-            bail!("--{name}: updating a non-existent Intel RDT configuration is not supported");
-        }
-    }
     let mut resources = json!({});
     for Flag { name, property: [object, member], kind, .. } in &FLAGS {
         if let Some(text) = args.get(name) {

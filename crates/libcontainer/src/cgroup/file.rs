@@ -1,4 +1,4 @@
-//! The interface files of a cgroup: small texts, read and written whole.
+//! The interface files of a cgroup, and of resctrl: small texts, read and written whole.
 //!
 //! Runs in: runtime.
 
@@ -15,7 +15,7 @@ pub(super) fn is_gone(errno: Errno) -> bool {
 }
 
 /// `name` has no slash: it is one of the kernel's, or was checked when it was read from config.json.
-pub(super) fn open(cgroup: impl AsFd, name: &str, mode: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open(cgroup: impl AsFd, name: &str, mode: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(cgroup, name, flags, Mode::empty())
 }
@@ -35,7 +35,7 @@ pub(super) fn wait_for_change<'a>(
 }
 
 /// The whole file.
-pub(super) fn read(cgroup: impl AsFd, name: &str) -> rustix::io::Result<Vec<u8>> {
+pub(crate) fn read(cgroup: impl AsFd, name: &str) -> rustix::io::Result<Vec<u8>> {
     let file = open(cgroup, name, OFlags::RDONLY)?;
     let mut content = Vec::new();
     let mut buffer = [0; 4096];
@@ -49,7 +49,7 @@ pub(super) fn read(cgroup: impl AsFd, name: &str) -> rustix::io::Result<Vec<u8>>
 }
 
 /// Writes `value` by one write, as the kernel wants it.
-pub(super) fn write(cgroup: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
+pub(crate) fn write(cgroup: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
     let file = open(cgroup, name, OFlags::WRONLY)?;
     rustix::io::write(&file, value.as_bytes()).map(drop)
 }

@@ -14,7 +14,7 @@ mod create;
 mod delegate;
 mod devices;
 mod events;
-mod file;
+pub(crate) mod file;
 mod freeze;
 mod kill;
 mod member;

@@ -2,20 +2,21 @@
 //!
 //! Runs in: runtime.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use corten_plan::Handle;
 
 use super::hook_state::own_environment;
-use super::launch::{self, Launch, Start};
+use super::launch::{self, Launch, Spawned, Start};
 use super::place::{Made, Place};
 use super::undo::{self, Undo};
 use super::{Container, ContainerProcess, CreateOptions, filter};
 use crate::cgroup::systemd;
 use crate::error::Error;
 use crate::host::Facts;
+use crate::intel_rdt::Rdt;
 use crate::network::Devices;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
 use crate::runtime::handles::{Handles, Outside};
@@ -79,6 +80,7 @@ fn create(
     let agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
     let handles = Handles::open(&plan.spawn.joins, plan.terminal, &options.outside())?;
     let id_maps = IdMaps::make(&plan.init, &handles)?;
+    let rdt = Rdt::look(plan.intel_rdt.as_ref())?;
     let devices = Devices::find(&plan.net_devices)?;
     // --- nothing on the machine has changed so far ---
 
@@ -88,7 +90,8 @@ fn create(
     let undo_state = Undo::new(&dir, undo::remove_state);
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
     let place = Place::look(&facts.cgroup, plan.cgroup.as_ref())?;
-    let intent = intent(&id, &bundle, &facts, &plan, place.record())?;
+    let intent =
+        Record { intel_rdt: rdt.intent(), ..intent(&id, &bundle, &facts, &plan, place.record())? };
     write_intent(&dir, &intent)?;
     if options.notify {
         notify::make(&dir)?;
@@ -103,22 +106,14 @@ fn create(
     let scope = place.create(&cgroup)?;
     drop(span);
 
+    let undo_rdt = Undo::new(&rdt, Rdt::unmake);
+    rdt.make()?;
     let fifo = if start_at_once { None } else { Some(start_fifo::create(&dir)?) };
-    let fifo_handle = fifo.as_ref().map(|fifo| (Handle::START_FIFO, fifo.as_fd()));
-    let spawned = launch::start(&Start {
-        init: &plan.init,
-        spawn: &plan.spawn,
-        handles: &handles,
-        own: fifo_handle.as_slice(),
-        cgroup: cgroup.fd(),
-        kept: options.listen_fds.saturating_add(options.preserve_fds),
-        stdio: options.stdio.as_ref(),
-        trace,
-    })
-    .map_err(|error| error.of(&plan.spawn))?;
+    let spawned = start_init(&plan, options, &handles, cgroup.fd(), fifo.as_ref())?;
     let undo_init = Undo::new(&spawned.init, undo::kill_and_reap);
     log::debug!("init is process {}", spawned.init.pid);
     cgroup.apply_late(plan.cgroup.as_ref())?;
+    rdt.assign(spawned.init.pid)?;
     let undo_devices = Undo::new(&devices, Devices::give_back);
     let launch = Launch::new(&plan, options, &spawned, &id_maps, &devices)?;
     if let Some(mut scope) = scope {
@@ -132,6 +127,7 @@ fn create(
         init: Some(launch.identity()?),
         exec: Some(ExecBase::of(&bundle, plan.seccomp.clone(), options.no_new_keyring)),
         cgroup: cgroup.record(),
+        intel_rdt: rdt.record(),
         ..intent.clone()
     };
     // The state is saved before init is told to go on: from then on it lives without us.
@@ -145,6 +141,7 @@ fn create(
     launch.collect_trace();
     undo_devices.disarm();
     undo_init.disarm();
+    undo_rdt.disarm();
     undo_cgroup.disarm();
     undo_hooks.disarm();
     undo_state.disarm();
@@ -155,6 +152,28 @@ fn create(
         ran.inspect_err(|_| undo::kill_and_reap(&spawned.init))?;
     }
     Ok((container, spawned.init))
+}
+
+/// Starts init in its namespaces and its cgroup; with a fifo it waits for `start` there.
+fn start_init(
+    plan: &Plan,
+    options: &CreateOptions,
+    handles: &Handles<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+    fifo: Option<&OwnedFd>,
+) -> Result<Spawned, Error> {
+    let fifo = fifo.map(|fifo| (Handle::START_FIFO, fifo.as_fd()));
+    let started = launch::start(&Start {
+        init: &plan.init,
+        spawn: &plan.spawn,
+        handles,
+        own: fifo.as_slice(),
+        cgroup,
+        kept: options.listen_fds.saturating_add(options.preserve_fds),
+        stdio: options.stdio.as_ref(),
+        trace: options.trace.as_deref(),
+    });
+    started.map_err(|error| error.of(&plan.spawn))
 }
 
 /// Reads what was asked for and decides what will be done; no effects.
@@ -236,6 +255,7 @@ fn intent(
             .unwrap_or_default(),
         private_pid_namespace: plan.has_private_pid_namespace(),
         late: LateSteps::of(&plan.init),
+        intel_rdt: None,
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     })

@@ -12,6 +12,7 @@ use super::kill::KILL_DEADLINE;
 use super::{Container, LiveInit, hook_state, members};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::Error;
+use crate::intel_rdt;
 use crate::signal::Signal;
 use crate::state::{CgroupRecord, ContainerId, Found, Lock, Record, StateDir, Status, UnitRecord};
 
@@ -95,6 +96,9 @@ impl Container {
                 Vec::new()
             }
         };
+        if let Some(rdt) = &record.intel_rdt {
+            intel_rdt::remove(rdt)?;
+        }
         // Of a `create` that was killed, too: its hooks may have made what these take away.
         let environment = hook_state::own_environment();
         warnings.extend(hook_state::run_poststop(&self.dir, record, &environment));

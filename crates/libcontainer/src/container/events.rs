@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Container;
 use crate::cgroup::{Cgroup, Happened};
 use crate::error::Error;
+use crate::intel_rdt;
 use crate::state::Status;
 use crate::stats::{Event, Stats};
 
@@ -17,7 +18,7 @@ impl Container {
     /// # Errors
     /// [`Error::WrongStatus`] with runc's text `container with id ID is not running`.
     pub fn stats(&self) -> Result<Stats, Error> {
-        Ok(self.live_cgroup()?.stats())
+        Ok(self.stats_of(&self.live_cgroup()?))
     }
 
     /// Calls `each` with every [`Event`] until the last process of the container has ended, or it answers `Break`. The
@@ -40,13 +41,18 @@ impl Container {
                 Happened::Oom => Event::Oom,
                 Happened::Nothing => {
                     tick = next_tick(interval);
-                    Event::Stats(Box::new(cgroup.stats()))
+                    Event::Stats(Box::new(self.stats_of(&cgroup)))
                 }
             };
             if each(&event).is_break() {
                 return Ok(());
             }
         }
+    }
+
+    fn stats_of(&self, cgroup: &Cgroup) -> Stats {
+        let intel_rdt = self.record.intel_rdt.as_ref().map(intel_rdt::stats).unwrap_or_default();
+        Stats { intel_rdt, ..cgroup.stats() }
     }
 
     fn live_cgroup(&self) -> Result<Cgroup, Error> {

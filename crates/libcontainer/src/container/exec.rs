@@ -22,6 +22,7 @@ use super::{Console, Container, ContainerProcess, LiveInit, read_back};
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::host;
+use crate::intel_rdt;
 use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::link::Asked;
@@ -129,6 +130,9 @@ impl Container {
             if seccomp.is_some() {
                 read_back::check(spawned.init.pid, &plan.init)?;
             }
+            if let Some(rdt) = &self.record.intel_rdt {
+                intel_rdt::enter(rdt, spawned.init.pid)?;
+            }
             drop(span);
             before_execve(handles.console_receiver());
             process.go(ProcessStat::read(spawned.init.pid)?.ignored, None)?;
@@ -185,6 +189,7 @@ impl Container {
             listen_fds: options.listen_fds,
             modules: self.exec_base()?.modules(&options.process),
             no_cgroup: self.record.cgroup.is_none(),
+            has_class: self.record.intel_rdt.is_some(),
         };
         let process = options.process.clone();
         let plan = plan::exec(self.exec_base()?, process, host::LAST_CAPABILITY, &request)?;

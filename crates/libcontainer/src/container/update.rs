@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Container;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, with_causes};
+use crate::intel_rdt;
 use crate::plan::{Setting, Update, device_program, limits, properties, round_quotas};
 use crate::spec::{LinuxDeviceCgroup, LinuxMemory, LinuxResources, SpecError};
 use crate::state::{Found, Record, Status, UnitRecord};
@@ -55,6 +56,22 @@ impl Container {
             }
             changed.revert();
         })
+    }
+
+    /// Writes other lines to the schemata of the container's class of service.
+    ///
+    /// # Errors
+    /// [`Error::WrongStatus`] in runc's words where it has none, or is stopped; the kernel refuses.
+    pub fn update_intel_rdt(&self, lines: &[&str]) -> Result<(), Error> {
+        let _lock = self.dir.lock(LOCK_DEADLINE)?;
+        let Some(rdt) = &self.record.intel_rdt else {
+            let text = "updating a non-existent Intel RDT configuration is not supported";
+            return Err(self.wrong_status(text));
+        };
+        if self.status()? == Status::Stopped {
+            return Err(self.not_running());
+        }
+        intel_rdt::update(rdt, &lines.iter().map(|line| format!("{line}\n")).collect::<String>())
     }
 
     /// Replaces the device program, if there are new rules, and saves the state.

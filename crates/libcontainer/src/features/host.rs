@@ -31,6 +31,8 @@ impl Features {
         linux.apparmor.enabled &= read("/sys/module/apparmor/parameters/enabled") == "Y";
         linux.selinux.enabled &= Path::new("/sys/fs/selinux/enforce").exists();
         linux.intel_rdt.enabled &= Path::new("/sys/fs/resctrl/schemata").exists();
+        linux.intel_rdt.schemata &= linux.intel_rdt.enabled;
+        linux.intel_rdt.monitoring &= Path::new("/sys/fs/resctrl/info/L3_MON").exists();
         if !Path::new("/proc/self/numa_maps").exists() {
             linux.memory_policy.modes.clear();
             linux.memory_policy.flags.clear();

@@ -27,7 +27,7 @@ const CGROUP_RDMA: bool = true;
 const SECCOMP: bool = true;
 const APPARMOR: bool = true;
 const SELINUX: bool = true;
-const INTEL_RDT: bool = false;
+const INTEL_RDT: bool = true;
 const NET_DEVICES: bool = true;
 
 /// features.md.
@@ -67,7 +67,7 @@ pub struct LinuxFeatures {
     /// SELinux labels.
     pub selinux: Enabled,
     /// Intel RDT.
-    pub intel_rdt: Enabled,
+    pub intel_rdt: IntelRdtFeatures,
     /// Id-mapped mounts.
     pub mount_extensions: MountExtensions,
     /// Network devices of the host moved into the container.
@@ -131,6 +131,17 @@ pub struct MemoryPolicyFeatures {
     pub flags: Vec<MemoryPolicyFlag>,
 }
 
+/// Intel RDT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct IntelRdtFeatures {
+    /// `linux.intelRdt`.
+    pub enabled: bool,
+    /// `schemata` of it.
+    pub schemata: bool,
+    /// `enableMonitoring` of it.
+    pub monitoring: bool,
+}
+
 /// What mounts can do beyond mount(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MountExtensions {
@@ -184,7 +195,11 @@ impl LinuxFeatures {
             seccomp: SeccompFeatures::of_this_program(),
             apparmor: Enabled { enabled: APPARMOR },
             selinux: Enabled { enabled: SELINUX },
-            intel_rdt: Enabled { enabled: INTEL_RDT },
+            intel_rdt: IntelRdtFeatures {
+                enabled: INTEL_RDT,
+                schemata: INTEL_RDT,
+                monitoring: INTEL_RDT,
+            },
             mount_extensions: MountExtensions { idmap: Enabled { enabled: IDMAP } },
             net_devices: Enabled { enabled: NET_DEVICES },
             memory_policy: MemoryPolicyFeatures {

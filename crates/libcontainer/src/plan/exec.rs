@@ -126,6 +126,8 @@ pub struct ExecRequest {
     pub modules: Modules,
     /// The container has no cgroup of its own: the process stays in that of the caller.
     pub no_cgroup: bool,
+    /// The runtime puts the process into a class of service before it begins.
+    pub has_class: bool,
 }
 
 /// All that `exec` will do.
@@ -190,7 +192,7 @@ fn make(
         seccomp: base.seccomp.as_ref(),
         has_hooks: false,
     };
-    let reports_ready = reports_ready(&program);
+    let reports_ready = reports_ready(&program, request);
     let steps = order(base, &program, request, &mut warnings)?;
     Ok(ExecPlan {
         spawn: SpawnPlan { two_stages: has_two_stages(base), ..SpawnPlan::default() },
@@ -255,18 +257,21 @@ fn order(
     process::stdio(&mut steps, process, false, false);
     program.prepare(&mut steps, warnings)?;
 
-    if reports_ready(program) {
+    if reports_ready(program, request) {
         steps.always(&Op::Sync { point: Point::Ready as u8 });
     }
     program.execute(&mut steps)?;
     Ok(steps)
 }
 
-/// Whether the runtime has something to do before the program begins: give its terminal a size, look whether the filter is in
+/// Whether the runtime has something to do before the program begins: give its terminal a size, put it into a class of
+/// service, look whether the filter is in
 /// force, or take its listener. Without that nobody waits for anybody.
-fn reports_ready(program: &Program<'_>) -> bool {
+fn reports_ready(program: &Program<'_>, request: &ExecRequest) -> bool {
     let Program { process, seccomp, .. } = program;
-    process.terminal || seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process))
+    process.terminal
+        || request.has_class
+        || seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process))
 }
 
 fn has_two_stages(base: &ExecBase) -> bool {

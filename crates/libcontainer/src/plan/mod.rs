@@ -18,6 +18,7 @@ mod gvariant;
 mod hints;
 mod hooks;
 mod id_maps;
+mod intel_rdt;
 mod late;
 mod lsm;
 mod memory_policy;
@@ -56,8 +57,8 @@ pub(crate) use self::resources::Update;
 pub use self::resources::{Otherwise, Setting};
 pub use self::seccomp::{Listener, SeccompPlan};
 pub use self::types::{
-    CgroupPlan, IdMapPlan, InitPlan, MapSource, NamespacePath, NetDevice, Origin, Plan, Remark,
-    Request, RuntimeHooks, SpawnPlan,
+    CgroupPlan, IdMapPlan, InitPlan, MapSource, NamespacePath, NetDevice, Origin, Plan, RdtPlan,
+    Remark, Request, RuntimeHooks, SpawnPlan,
 };
 pub use self::unit::{Manager, Property, UnitPlan, pids};
 pub(crate) use self::unit::{limits, round_quotas};
@@ -132,6 +133,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         cgroup,
         oom_score_adj: inputs.process.oom_score_adj,
         hooks: hooks::of_runtime(inputs.hooks),
+        intel_rdt: intel_rdt::plan(inputs.linux, &inputs.request.id),
         net_devices: namespaces::net_devices(inputs.linux),
         terminal: inputs.process.terminal,
         rootfs: rootfs::path(&inputs),

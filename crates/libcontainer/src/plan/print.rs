@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::credentials::names;
 use super::describe::{clone_flags, fields, step};
-use super::types::{CgroupPlan, IdMapPlan, NetDevice, Plan, Remark};
+use super::types::{CgroupPlan, IdMapPlan, NetDevice, Plan, RdtPlan, Remark};
 use super::unit::Manager;
 use super::user_namespace::IdMaps;
 use super::words::{CLONE, MOUNT_ATTR, MOUNT_OP, MS, SECCOMP, join};
@@ -144,6 +144,9 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
         runtime(lines, "/linux/cgroupsPath", format!("make the cgroup {path}"));
         furnish(cgroup, lines);
     }
+    if let Some(rdt) = &plan.intel_rdt {
+        rdt_lines(rdt, lines);
+    }
     let flags = match plan.spawn.clone_flags {
         0 => String::new(),
         flags => format!("{}|", clone_flags(flags)),
@@ -196,6 +199,19 @@ fn after_sync(plan: &Plan, point: u8, lines: &mut Vec<Line>) {
         hook_lines("createRuntime", &plan.hooks.create_runtime, lines);
     } else {
         runtime(lines, "", "save the state");
+    }
+}
+
+fn rdt_lines(rdt: &RdtPlan, lines: &mut Vec<Line>) {
+    const POINTER: &str = "/linux/intelRdt";
+    let group = if rdt.group.is_empty() { "/" } else { &rdt.group };
+    runtime(lines, POINTER, format!("have the class of service {group} in resctrl, for init"));
+    for (property, line) in &rdt.lines {
+        runtime(lines, &format!("{POINTER}/{property}"), format!("write {line:?} to its schemata"));
+    }
+    if let Some(name) = &rdt.monitor {
+        let what = format!("make the monitored group {name} in it, for init");
+        runtime(lines, &format!("{POINTER}/enableMonitoring"), what);
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// Hooks that run in the runtime's namespaces; those of the container's namespaces are ops of init.
     pub hooks: RuntimeHooks,
+    /// The class of service, if config.json asks for one.
+    pub intel_rdt: Option<RdtPlan>,
     /// Network devices that the runtime moves into the container.
     pub net_devices: Vec<NetDevice>,
     /// Whether the process has a terminal of its own.
@@ -124,6 +126,19 @@ pub struct NamespacePath {
     pub pointer: String,
     /// What the ops call it.
     pub handle: Handle,
+}
+
+/// A class of service of resctrl, and what is written of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RdtPlan {
+    /// Its directory below the root of resctrl; empty: the root itself.
+    pub group: String,
+    /// `closID` names it: it may be there before, and stays.
+    pub is_named: bool,
+    /// What is written to `schemata`: below `/linux/intelRdt` the property, and its line.
+    pub lines: Vec<(String, String)>,
+    /// The group in it that is monitored, if any: the container's id.
+    pub monitor: Option<String>,
 }
 
 /// A network device to move.

@@ -6,7 +6,7 @@ use super::Inputs;
 use super::annotations::Annotations;
 use super::types::Remark;
 use crate::host::Modules;
-use crate::spec::{Linux, Process};
+use crate::spec::Process;
 
 /// What a process of exec asks for.
 pub(super) fn of_process(process: &Process, modules: Modules) -> Vec<Remark> {
@@ -21,7 +21,6 @@ pub(super) fn find(inputs: &Inputs<'_>) -> Vec<Remark> {
     let modules = inputs.facts.modules;
     found.process(inputs.process, modules);
     found.label("/linux/mountLabel", &inputs.linux.mount_label, modules);
-    found.linux(inputs.linux);
     found.0.extend(Annotations(&inputs.spec.annotations).unsupported());
     found.0
 }
@@ -31,12 +30,6 @@ struct Found(Vec<Remark>);
 impl Found {
     fn add(&mut self, pointer: &str, text: &str) {
         self.0.push(Remark::new(pointer, text));
-    }
-
-    fn add_if(&mut self, is_asked: bool, pointer: &str, what: &str) {
-        if is_asked {
-            self.add(pointer, &format!("{what} not supported yet"));
-        }
     }
 
     /// What is asked for and not there is never left out.
@@ -52,13 +45,6 @@ impl Found {
         if !label.is_empty() && !modules.selinux {
             let text = "selinux label is specified, but selinux is disabled or not supported";
             self.add(pointer, text);
-        }
-    }
-
-    fn linux(&mut self, linux: &Linux) {
-        let asked = [(linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is")];
-        for (is_asked, pointer, what) in asked {
-            self.add_if(is_asked, pointer, what);
         }
     }
 }

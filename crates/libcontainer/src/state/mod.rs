@@ -142,6 +142,9 @@ pub(crate) struct Record {
     /// Absent where the container has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupRecord>,
+    /// Absent where config.json does not ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<RdtRecord>,
     /// Limits and device rules: of config.json, and what `update` has changed since.
     #[serde(default, skip_serializing_if = "is_unlimited")]
     pub resources: spec::LinuxResources,
@@ -183,6 +186,20 @@ pub(crate) struct CgroupRecord {
     /// The unit whose cgroup it is; absent where the runtime has made the directory itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitRecord>,
+}
+
+/// Groups of resctrl, as paths below its root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RdtRecord {
+    /// The class of service; empty: the root's.
+    pub group: String,
+    /// The group that is monitored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<String>,
+    /// What `delete` removes, in the order in which it was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<String>,
 }
 
 /// A unit of systemd's.

@@ -312,7 +312,6 @@ fn unsupported_each_is_named() {
         ("/process/apparmorProfile", json!({ "process": { "apparmorProfile": "p" } })),
         ("/process/selinuxLabel", json!({ "process": { "selinuxLabel": "l" } })),
         ("/linux/mountLabel", json!({ "linux": { "mountLabel": "l" } })),
-        ("/linux/intelRdt", json!({ "linux": { "intelRdt": {} } })),
     ] {
         let facts = Facts { modules: Modules::default(), ..facts() };
         let plan = plan(&bundle(changes), &facts, &request()).unwrap();
