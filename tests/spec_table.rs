@@ -12,7 +12,7 @@ use serde_json::Value;
 const OTHER_SYSTEMS: &[&str] = &["solaris", "windows", "vm", "zos", "freebsd"];
 
 /// Properties whose rows may say `in work`: of features that are being built. Empty in a release.
-const IN_WORK: &[&str] = &["/linux/uidMappings", "intelRdt"];
+const IN_WORK: &[&str] = &["/linux/uidMappings"];
 
 /// What features-linux.md has and its schema of 1.3 has forgotten; and what has no schema at all.
 const ONLY_IN_PROSE: &[(&str, &[&str])] = &[

@@ -16,7 +16,6 @@ use crate::runtime::Runtime;
 const STRICT: &str =
     "two readers of one file must not see two configurations (docs/compatibility.md)";
 const POINTER: &str = "errors have the JSON pointer";
-const ISSUE: &str = "issue 2: what comes later is refused by name, never ignored";
 
 table! {
     missing_configuration_is_refused: [Root],
