@@ -135,7 +135,7 @@ pub fn file_system(
         (Err(Failed { errno: Errno::EPERM | Errno::EBUSY, .. }), Some(source)) => {
             init.detail.clear();
             let bind = Bind { source, set: new.attr, clear: 0, must_clear: 0 };
-            clone_source(&bind, 0)?
+            clone_source(init, &bind, 0)?
         }
         (made, _) => made?,
     };
@@ -246,7 +246,7 @@ pub fn bind(
     flags: u32,
 ) -> Done {
     // First the source: what the target is made as depends on it.
-    let tree = clone_source(bind, flags)?;
+    let tree = clone_source(init, bind, flags)?;
     let is_directory = fs::status(tree.get()).at(Stage::Source)?.kind() == S_IFDIR;
     if flags & mount_flags::SOURCE_IS_PROC != 0 {
         let kind = fs::file_system(tree.get()).at(Stage::Source)?.kind;
@@ -271,7 +271,7 @@ fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
 }
 
 /// A detached clone of what is bound, with its own attributes.
-fn clone_source(bind: &Bind, flags: u32) -> Result<Fd, Failed> {
+fn clone_source(init: &mut Init, bind: &Bind, flags: u32) -> Result<Fd, Failed> {
     let recursive = if flags & mount_flags::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
     // All at once, where the attributes are for all that is cloned. When that fails, one by one, to see which.
     if let Some(attr) = changes(bind.set, bind.clear)
@@ -282,11 +282,14 @@ fn clone_source(bind: &Bind, flags: u32) -> Result<Fd, Failed> {
     }
     let nofollow = if flags & mount_flags::SOURCE_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let tree = mount::open_tree(FdRef::CWD, bind.source, OPEN_TREE_CLONE | recursive | nofollow);
-    let tree = tree.map_err(|errno| {
-        // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
-        let cloning = matches!(errno, Errno::EINVAL | Errno::EPERM);
-        Failed::new(if cloning { Stage::Clone } else { Stage::Source }, errno)
-    })?;
+    let tree = match tree {
+        Err(Errno::EACCES) if flags & mount_flags::ASK_FOR_SOURCE != 0 => process::source(init)?,
+        tree => tree.map_err(|errno| {
+            // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
+            let cloning = matches!(errno, Errno::EINVAL | Errno::EPERM);
+            Failed::new(if cloning { Stage::Clone } else { Stage::Source }, errno)
+        })?,
+    };
     match set(tree.get(), 0, bind.set, bind.clear) {
         Err(Errno::EPERM) if bind.clear & !bind.must_clear != 0 => {
             set(tree.get(), 0, bind.set, bind.clear & bind.must_clear).at(Stage::Attr)?;

@@ -17,7 +17,7 @@ use crate::sys::abi::{
     KEY_POS_ALL, KEY_USR_NEW, KEY_USR_SEARCH, O_NONBLOCK, PATH_MAX, PR_SET_PDEATHSIG,
     RLIMIT_NOFILE, S_IFREG, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM,
 };
-use crate::sys::{self, Errno, FdRef, fs, memory, process, socket};
+use crate::sys::{self, Errno, Fd, FdRef, fs, memory, process, socket};
 use crate::target;
 
 /// How many lines of `/etc/passwd` are looked at: the image must not make us read for ever.
@@ -117,6 +117,16 @@ pub fn map_ids(init: &mut Init, mount: FdRef<'_>) -> Done {
     let frame = Frame::IdMap { op: init.op }.encode();
     socket::send_fd(init.handles.get(Handle::SOCKET)?, &frame, mount).at(Stage::Wait)?;
     receive_go(init)
+}
+
+/// Has the runtime open the source of the mount that is made now.
+///
+/// # Errors
+/// [`Stage::Wait`]. When the runtime could not, init is killed.
+pub fn source(init: &mut Init) -> Result<Fd, Failed> {
+    report::send(&Frame::Source { op: init.op }).at(Stage::Wait)?;
+    receive_go(init)?;
+    init.state.take().ok_or(Failed::new(Stage::Wait, Errno::EPROTO))
 }
 
 fn receive_go(init: &mut Init) -> Done {

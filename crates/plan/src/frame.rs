@@ -11,6 +11,8 @@
 //!                                      then on until the runtime has it, init waits for nobody
 //!                  IdMap(op)           a detached mount is attached: the runtime gives it the id mapping that this op wants; init
 //!                                      waits for Go
+//!                  Source(op)          the source of this op's mount cannot be reached: the runtime opens it; init waits for Go, with
+//!                                      a detached clone of it attached
 //!                  Network             a NETLINK_ROUTE socket of the container's network namespace is attached
 //!                  end of file         execve worked (the socket is close-on-exec), or init died
 //! runtime → init   Go(ignored)         go on; `ignored`: signals whose disposition init resets before execve;
@@ -190,6 +192,11 @@ pub enum Frame<'a> {
         op: u16,
     },
     /// See the module.
+    Source {
+        /// Index of the op in the plan.
+        op: u16,
+    },
+    /// See the module.
     Network,
     /// See the module.
     Go {
@@ -206,6 +213,7 @@ const GO: u8 = 5;
 const LISTENER: u8 = 6;
 const ID_MAP: u8 = 7;
 const NETWORK: u8 = 9;
+const SOURCE: u8 = 10;
 
 impl<'a> Frame<'a> {
     /// The frame as bytes: kind, stage or point, op, item, detail's length, errno, then 8 bytes of `ignored` or the
@@ -227,8 +235,8 @@ impl<'a> Frame<'a> {
                 bytes[0] = LISTENER;
                 bytes[8..12].copy_from_slice(&number.to_le_bytes());
             }
-            Self::IdMap { op } => {
-                bytes[0] = ID_MAP;
+            Self::IdMap { op } | Self::Source { op } => {
+                bytes[0] = if matches!(self, Self::IdMap { .. }) { ID_MAP } else { SOURCE };
                 bytes[2..4].copy_from_slice(&op.to_le_bytes());
             }
             Self::Network => bytes[0] = NETWORK,
@@ -259,6 +267,7 @@ impl<'a> Frame<'a> {
                 Ok(Self::Listener { number: i32::from_le_bytes(number) })
             }
             (ID_MAP, _) => Ok(Self::IdMap { op: u16::from_le_bytes([bytes[2], bytes[3]]) }),
+            (SOURCE, _) => Ok(Self::Source { op: u16::from_le_bytes([bytes[2], bytes[3]]) }),
             (NETWORK, _) => Ok(Self::Network),
             (GO, _) => {
                 let ignored = bytes[16..24].try_into().map_err(|_| Malformed)?;

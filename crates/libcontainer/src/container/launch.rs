@@ -21,7 +21,7 @@ use crate::plan::{self, InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::id_map::IdMaps;
 use crate::runtime::link::{Asked, Link, Message};
-use crate::runtime::{console, image, pid_file, user_namespace};
+use crate::runtime::{console, image, pid_file, source, user_namespace};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
 use crate::trace::{Span, Trace};
@@ -194,7 +194,7 @@ impl<'a> Launch<'a> {
         let conversation = self.conversation();
         let answer = |asked| match asked {
             Asked::Network(socket) => self.devices.move_to(socket),
-            Asked::Listener(_) | Asked::IdMap(..) => Err(out_of_order()),
+            Asked::Listener(_) | Asked::IdMap(..) | Asked::Source(_) => Err(out_of_order()),
         };
         // Asked for at once: the first ops of init go on meanwhile.
         let placed = place(self.spawned.init.pid);
@@ -229,6 +229,7 @@ impl<'a> Launch<'a> {
             let answer = |asked| match asked {
                 Asked::Listener(number) => filter.hand_over(&mut agent, number, record),
                 Asked::IdMap(op, mount) => self.map_ids(op, &mount),
+                Asked::Source(op) => self.open_source(op),
                 Asked::Network(socket) => self.devices.move_to(socket),
             };
             match self.conversation().next("container init to be ready", answer)? {
@@ -249,6 +250,11 @@ impl<'a> Launch<'a> {
     fn map_ids(&self, op: u16, mount: &OwnedFd) -> Result<(), Error> {
         self.id_maps.set(op, mount.as_fd())?;
         self.conversation().go(self.stat.ignored, None)
+    }
+
+    fn open_source(&self, op: u16) -> Result<(), Error> {
+        let tree = source::open(&self.plan.init, op, self.spawned.init.pidfd())?;
+        self.conversation().go(self.stat.ignored, Some(&tree))
     }
 
     fn run_hooks(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {

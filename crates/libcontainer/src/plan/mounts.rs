@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use corten_plan::Op;
 use corten_plan::op::mount_flags::{
-    COPY_UP, ID_MAP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN, RECURSIVE,
-    SOURCE_IS_PROC,
+    ASK_FOR_SOURCE, COPY_UP, ID_MAP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN,
+    RECURSIVE, SOURCE_IS_PROC,
 };
 use corten_plan::wire::Ids;
 
@@ -19,7 +19,7 @@ use super::options::Options;
 use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
 use super::types::Origin;
 use super::words::{
-    CLONE_NEWCGROUP, CLONE_NEWNS, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT,
+    CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWUSER, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT,
 };
 use super::{Inputs, cgroup, id_maps};
 use crate::spec::{Mount, SpecError};
@@ -180,6 +180,8 @@ impl<'a> PlannedMount<'a> {
             return Err(SpecError::new(map.pointer.clone(), problem));
         }
         let flags = proc_flags | if map.is_some() { ID_MAP } else { 0 };
+        // Who is root there is a mere user to the host's directories.
+        let ask = if inputs.namespaces.has(CLONE_NEWUSER) { ASK_FOR_SOURCE } else { 0 };
         let how = if map.is_some() { 0 } else { how };
         steps.map_ids(map);
         if self.options.flags & MS_REMOUNT != 0 {
@@ -192,7 +194,7 @@ impl<'a> PlannedMount<'a> {
             );
         }
         if self.is_bind() {
-            return self.make_bind(steps, &inputs.bundle.dir, &target, flags);
+            return self.make_bind(steps, &inputs.bundle.dir, &target, flags | ask);
         }
         if self.options.copy_up && !self.is_tmpfs() {
             return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));

@@ -45,6 +45,8 @@ pub(crate) enum Asked {
     Listener(i32),
     /// It waits until this mount, which is attached nowhere, has the id mapping that the op of this index wants.
     IdMap(u16, OwnedFd),
+    /// It waits until we have sent it the source of the mount that the op of this index makes.
+    Source(u16),
     /// It goes on: network devices, into the namespace of this socket.
     Network(OwnedFd),
 }
@@ -144,6 +146,7 @@ impl Link {
             (Frame::Warned(_), _) => Ok(Message::Warned(bytes)),
             (Frame::Listener { number }, _) => Ok(Message::Asked(Asked::Listener(number))),
             (Frame::IdMap { op }, Some(mount)) => Ok(Message::Asked(Asked::IdMap(op, mount))),
+            (Frame::Source { op }, _) => Ok(Message::Asked(Asked::Source(op))),
             (Frame::Network, Some(socket)) => Ok(Message::Asked(Asked::Network(socket))),
             (Frame::Forked | Frame::IdMap { .. } | Frame::Network | Frame::Go { .. }, _) => {
                 Err(garbled())

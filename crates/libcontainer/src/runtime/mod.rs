@@ -10,5 +10,6 @@ pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod notify;
 pub(crate) mod pid_file;
+pub(crate) mod source;
 pub(crate) mod start_fifo;
 pub(crate) mod user_namespace;
