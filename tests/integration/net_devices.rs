@@ -5,7 +5,7 @@
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::bundle::{BUSYBOX, Bundle, add};
+use crate::bundle::{BUSYBOX, Bundle, add, map, remove};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, NotOn, Root};
 use crate::inside::{nothing_left, refuses};
@@ -20,6 +20,8 @@ table! {
     device_is_renamed: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     device_leaves_the_host_and_ends_with_the_container: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     device_stays_in_a_joined_namespace: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
+    device_moves_into_a_network_of_a_user_namespace: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
+    device_moves_into_a_joined_network_that_the_user_namespace_does_not_own: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     template_gets_a_number_that_is_free: [Root, Corten("runc 1.5 does not find the device again")],
     sysctl_of_the_device_is_set: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     hooks_of_create_see_it_moved: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
@@ -108,6 +110,32 @@ fn device_stays_in_a_joined_namespace(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+const IDS: &[[u32; 3]] = &[[0, 100_000, 65_536]];
+
+fn device_moves_into_a_network_of_a_user_namespace(runtime: &Runtime) -> TestResult {
+    let mut bundle = bundle(runtime, "ip addr show dev n0", json!({ "v0": { "name": "n0" } }))?;
+    bundle.edit(|config| map(config, IDS, IDS))?;
+    let seen = run(runtime, V0, &bundle, "true")?.ok()?.stdout;
+    ensure!(seen.contains("192.0.2.7/24") && seen.contains(",UP,"), "{seen}");
+    Ok(())
+}
+
+fn device_moves_into_a_joined_network_that_the_user_namespace_does_not_own(
+    runtime: &Runtime,
+) -> TestResult {
+    let (_, pid) = sleeper(runtime, |_| {})?;
+    let mut bundle = bundle(runtime, "ip addr show dev n0", json!({ "v0": { "name": "n0" } }))?;
+    bundle.edit(|config| {
+        join(config, "network", pid);
+        map(config, IDS, IDS);
+        // Of the joined namespace the kernel shows no sysfs to this one.
+        remove(config, "/mounts", "type", "sysfs");
+    })?;
+    let seen = run(runtime, V0, &bundle, "true")?.ok()?.stdout;
+    ensure!(seen.contains("192.0.2.7/24") && seen.contains(",UP,"), "{seen}");
+    Ok(())
+}
+
 fn template_gets_a_number_that_is_free(runtime: &Runtime) -> TestResult {
     let devices =
         json!({ "a0": { "name": "n%d" }, "b0": { "name": "n%d" }, "v0": { "name": "n0" } });
@@ -184,7 +212,7 @@ fn names_that_are_none_are_refused(runtime: &Runtime) -> TestResult {
     })?;
     refuses(runtime, &["/linux/netDevices", "without a NET namespace"], |config| {
         config["linux"]["netDevices"] = json!({ "v0": {} });
-        crate::bundle::remove(config, "/linux/namespaces", "type", "network");
+        remove(config, "/linux/namespaces", "type", "network");
     })
 }
 
