@@ -21,11 +21,12 @@ mod shared {
     pub mod host;
     pub mod inside;
     pub mod leaks;
+    pub mod ordinary_user;
     pub mod outside;
     pub mod runtime;
 }
 // The harness's files know each other by these names.
-use shared::{bundle, harness, host, inside, leaks, outside, runtime};
+use shared::{bundle, harness, host, inside, leaks, ordinary_user, outside, runtime};
 
 mod attack;
 mod confinement;

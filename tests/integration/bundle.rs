@@ -32,7 +32,9 @@ impl Bundle {
     /// Makes `directory` with `rootfs` and a `config.json` that runs `arguments`.
     pub fn new(directory: PathBuf, marker: &str, arguments: &[&str]) -> io::Result<Self> {
         make_rootfs(&directory.join("rootfs"))?;
-        let mut bundle = Self { directory, config: config(marker, arguments), owner: (0, 0) };
+        let made = fs::metadata(&directory)?;
+        let owner = (made.uid(), made.gid());
+        let mut bundle = Self { directory, config: config(marker, arguments), owner };
         bundle.write()?;
         Ok(bundle)
     }
@@ -49,7 +51,9 @@ impl Bundle {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let owner = (root_on_host(&self.config, "uid"), root_on_host(&self.config, "gid"));
+        let made = fs::metadata(&self.directory)?;
+        let root = |kind, caller| root_on_host(&self.config, kind, caller);
+        let owner = (root("uid", made.uid()), root("gid", made.gid()));
         let before = std::mem::replace(&mut self.owner, owner);
         if before != owner {
             give(&self.directory.join("rootfs"), before, owner)?;
@@ -92,13 +96,13 @@ pub fn map(config: &mut Value, uids: &[[u32; 3]], gids: &[[u32; 3]]) {
     }
 }
 
-/// What id 0 of the container is on the host, or the first that it has; 0 without a user namespace of its own.
-fn root_on_host(config: &Value, kind: &str) -> u32 {
+/// What id 0 of the container is on the host, or the first that it has; the caller's without a user namespace of its own.
+fn root_on_host(config: &Value, kind: &str, caller: u32) -> u32 {
     let maps = config["linux"][format!("{kind}Mappings")].as_array();
     let maps = maps.map(Vec::as_slice).unwrap_or_default();
     let map = maps.iter().find(|map| map["containerID"] == 0).or(maps.first());
     let id = map.and_then(|map| map["hostID"].as_u64()).and_then(|id| u32::try_from(id).ok());
-    id.unwrap_or_default()
+    id.unwrap_or(caller)
 }
 
 /// Gives all files to another root and its users, as `chown -R` by an offset. What nobody can own stays as it is.

@@ -97,7 +97,7 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
 fn trial(test: Test, host: &Host, program: &Arc<Program>) -> Trial {
     let name = short(test.name);
     let program = Arc::clone(program);
-    match host.unmet(test.needs, &program) {
+    match host.unmet(name, test.needs, &program) {
         None => Trial::test(name, move || body(test, &program)),
         // The VM exists to have what the host lacks: a skip there would hide that it does not.
         Some(unmet) if host.is_vm() && !unmet.is_about_the_runtime() => {
@@ -139,7 +139,7 @@ fn skipped(
         .iter()
         .map(|test| (short(test.name), test.needs))
         .filter(|(name, _)| name.contains(filter))
-        .filter_map(|(name, needs)| Some((name, host.unmet(needs, program)?)))
+        .filter_map(|(name, needs)| Some((name, host.unmet(name, needs, program)?)))
         .collect()
 }
 

@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::statfs;
 use rustix::process::{geteuid, getpid, set_child_subreaper};
 
+use crate::ordinary_user::{self, Mode};
 use crate::runtime::Program;
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -47,6 +48,8 @@ pub enum Need {
     Systemd,
     /// Strace, where it is: the VM has none, and counts the same calls as the host would.
     Strace,
+    /// Not as an ordinary user (`CORTEN_TEST_ROOTLESS`); the text says why.
+    NotOrdinaryUser(&'static str),
     /// Only for corten; the text says why (specification, or a thing that others do not have).
     Corten(&'static str),
     /// Not on this peer (`crun`, `runc`); the text says why ours is right.
@@ -65,7 +68,12 @@ impl Unmet {
     pub fn is_about_the_runtime(&self) -> bool {
         matches!(
             self.need,
-            Need::Corten(_) | Need::NotOn(..) | Need::HybridCgroup | Need::Strace | Need::Systemd
+            Need::NotOrdinaryUser(_)
+                | Need::Corten(_)
+                | Need::NotOn(..)
+                | Need::HybridCgroup
+                | Need::Strace
+                | Need::Systemd
         )
     }
 }
@@ -73,6 +81,7 @@ impl Unmet {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.need {
+            Need::NotOrdinaryUser(why) => write!(f, "not as an ordinary user: {why}"),
             Need::Corten(why) => write!(f, "only for corten: {why}"),
             Need::NotOn(peer, why) => write!(f, "not on {peer}: {why}"),
             Need::Systemd => {
@@ -94,6 +103,8 @@ pub enum View {
     Hybrid,
     /// A mount namespace of its own, with cgroup v2 and nothing else at /sys/fs/cgroup.
     Pure,
+    /// The same, and from there on an ordinary user.
+    User(Mode),
 }
 
 /// Gives this process a mount namespace that the host does not see, with cgroup v2 alone at /sys/fs/cgroup, and
@@ -110,13 +121,14 @@ pub fn enter_private_view() -> io::Result<View> {
     if std::env::var_os("CORTEN_HYBRID").is_some() {
         return Ok(View::Hybrid);
     }
-    if is_cgroup2(CGROUP_ROOT) {
-        return Ok(View::Pure);
+    if !is_cgroup2(CGROUP_ROOT) {
+        // MNT_DETACH takes the v1 mounts below with it.
+        umount2(CGROUP_ROOT, MntFlags::MNT_DETACH)?;
+        mount(Some("cgroup2"), CGROUP_ROOT, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
     }
-    // MNT_DETACH takes the v1 mounts below with it.
-    umount2(CGROUP_ROOT, MntFlags::MNT_DETACH)?;
-    mount(Some("cgroup2"), CGROUP_ROOT, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
-    Ok(View::Pure)
+    let Some(mode) = ordinary_user::mode() else { return Ok(View::Pure) };
+    ordinary_user::become_user(mode)?;
+    Ok(View::User(mode))
 }
 
 fn is_cgroup2(path: &str) -> bool {
@@ -152,8 +164,13 @@ impl Host {
         self.vm
     }
 
-    /// The first need that this machine or this runtime does not meet.
-    pub fn unmet(&self, needs: &[Need], program: &Program) -> Option<Unmet> {
+    /// The first need of this test that this machine or this runtime does not meet.
+    pub fn unmet(&self, name: &str, needs: &[Need], program: &Program) -> Option<Unmet> {
+        if let View::User(mode) = self.view
+            && let Some(why) = ordinary_user::exception(name, mode)
+        {
+            return Some(Unmet { need: Need::NotOrdinaryUser(why), found: String::new() });
+        }
         needs.iter().find_map(|need| {
             self.check(*need, program).err().map(|found| Unmet { need: *need, found })
         })
@@ -191,6 +208,9 @@ impl Host {
                 met(Path::new("/run/systemd/system").exists(), "not booted by systemd")
             }
             Need::Strace => met(in_path("strace"), "not in PATH"),
+            Need::NotOrdinaryUser(_) => {
+                met(!matches!(self.view, View::User(_)), "CORTEN_TEST_ROOTLESS is set")
+            }
             Need::Corten(_) => met(program.is("corten"), program.name()),
             Need::NotOn(peer, _) => met(!program.is(peer), program.name()),
         }
@@ -203,6 +223,12 @@ impl fmt::Display for Host {
             View::Pure => "v2 in a mount namespace of the tests",
             View::Hybrid => "as the host has it, in a mount namespace of the tests",
             View::Host => "the host's own (not root)",
+            View::User(Mode::Helpers) => {
+                "v2, and nothing delegated; an ordinary user with newuidmap"
+            }
+            View::User(Mode::Alone) => {
+                "v2, and nothing delegated; an ordinary user without newuidmap"
+            }
         };
         write!(
             f,

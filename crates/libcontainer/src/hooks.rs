@@ -66,13 +66,49 @@ pub(crate) fn run(
     scene: &Scene<'_>,
 ) -> Result<(), Error> {
     let record = scene.dir.map(|dir| dir.record_hook(kind)).transpose()?.flatten();
-    let result = start(hook, scene, record.as_ref().map(AsFd::as_fd))
-        .map_err(HookError::Start)
-        .and_then(|(running, state)| running.finish(state, hook.timeout, scene.init));
+    let result = execute(hook, scene, record.as_ref().map(AsFd::as_fd));
     if let (Some(dir), Some(_)) = (scene.dir, record) {
         dir.forget_hook(kind);
     }
     result.map_err(|source| Error::Hook { kind, index, path: hook.path.clone().into(), source })
+}
+
+fn execute(
+    hook: &spec::Hook,
+    scene: &Scene<'_>,
+    announce: Option<BorrowedFd<'_>>,
+) -> Result<(), HookError> {
+    let (running, state) = start(hook, scene, announce).map_err(HookError::Start)?;
+    running.finish(state, hook.timeout, scene.init)
+}
+
+/// Runs a program of the host that is no hook, in the same way: with this environment, in `/`, without input.
+///
+/// # Errors
+/// As [`HookError`] has it.
+pub(crate) fn run_program(
+    path: &Path,
+    arguments: Vec<String>,
+    timeout: Duration,
+) -> Result<(), HookError> {
+    let Some(text) = path.to_str() else {
+        return Err(HookError::Start(io::ErrorKind::InvalidInput.into()));
+    };
+    let program = spec::Hook {
+        path: text.to_owned(),
+        args: std::iter::once(text.to_owned()).chain(arguments).collect(),
+        env: Some(Vec::new()),
+        timeout: timeout.as_secs().try_into().ok(),
+    };
+    let scene = Scene {
+        state: &[],
+        environment: &[],
+        cwd: Path::new("/"),
+        init: None,
+        outputs: [None, None],
+        dir: None,
+    };
+    execute(&program, &scene, None)
 }
 
 /// What has ended first.

@@ -27,6 +27,8 @@ const HYBRID: &str = "/sys/fs/cgroup/unified";
 pub struct Facts {
     /// Effective user id of the runtime.
     pub euid: u32,
+    /// Effective group id of the runtime; 0 where it is root, who needs it for nothing.
+    pub egid: u32,
     /// The highest capability number that the kernel knows.
     pub last_capability: u32,
     /// Where cgroup v2 is.
@@ -41,8 +43,10 @@ impl Facts {
     /// # Errors
     /// [`Error::Os`] when `/proc` is not there or holds what no kernel writes.
     pub fn read(spec: &Spec) -> Result<Self, Error> {
+        let euid = rustix::process::geteuid();
         Ok(Self {
-            euid: rustix::process::geteuid().as_raw(),
+            euid: euid.as_raw(),
+            egid: if euid.is_root() { 0 } else { rustix::process::getegid().as_raw() },
             last_capability: LAST_CAPABILITY,
             cgroup: CgroupFacts::read()?,
             modules: Modules::read(spec),

@@ -34,6 +34,7 @@ fn configs() -> BTreeMap<String, PathBuf> {
 fn facts() -> Facts {
     Facts {
         euid: 0,
+        egid: 0,
         last_capability: 40,
         cgroup: CgroupFacts {
             layout: CgroupLayout::Unified,

@@ -72,9 +72,20 @@ fn create(
     start_at_once: bool,
     before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
 ) -> Result<(Container, ContainerProcess), Error> {
-    let trace = options.trace.as_deref();
     let id = ContainerId::new(&options.id)?;
-    let (bundle, facts, plan) = prepare(options, start_at_once)?;
+    let prepared = prepare(options, start_at_once)?;
+    carry_out(options, id, &prepared, start_at_once, before_execve)
+        .map_err(|error| launch::explained(error, &prepared.2.spawn))
+}
+
+fn carry_out(
+    options: &CreateOptions,
+    id: ContainerId,
+    (bundle, facts, plan): &(Bundle, Facts, Plan),
+    start_at_once: bool,
+    before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
+) -> Result<(Container, ContainerProcess), Error> {
+    let trace = options.trace.as_deref();
     launch::refuse_unsupported(&plan.warnings, &plan.unsupported)?;
     launch::check_console(plan.terminal, options.console.as_ref())?;
     let agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
@@ -91,7 +102,7 @@ fn create(
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
     let place = Place::look(&facts.cgroup, plan.cgroup.as_ref())?;
     let intent =
-        Record { intel_rdt: rdt.intent(), ..intent(&id, &bundle, &facts, &plan, place.record())? };
+        Record { intel_rdt: rdt.intent(), ..intent(&id, bundle, facts, plan, place.record())? };
     write_intent(&dir, &intent)?;
     if options.notify {
         notify::make(&dir)?;
@@ -109,13 +120,13 @@ fn create(
     let undo_rdt = Undo::new(&rdt, Rdt::unmake);
     rdt.make()?;
     let fifo = if start_at_once { None } else { Some(start_fifo::create(&dir)?) };
-    let spawned = start_init(&plan, options, &handles, cgroup.fd(), fifo.as_ref())?;
+    let spawned = start_init(plan, options, &handles, cgroup.fd(), fifo.as_ref(), dir.fd())?;
     let undo_init = Undo::new(&spawned.init, undo::kill_and_reap);
     log::debug!("init is process {}", spawned.init.pid);
     cgroup.apply_late(plan.cgroup.as_ref())?;
     rdt.assign(spawned.init.pid)?;
     let undo_devices = Undo::new(&devices, Devices::give_back);
-    let launch = Launch::new(&plan, options, &spawned, &id_maps, &devices)?;
+    let launch = Launch::new(plan, options, &spawned, &id_maps, &devices)?;
     if let Some(mut scope) = scope {
         launch.placed(|pid| {
             let cgroup = cgroup.set(scope.start(pid)?);
@@ -125,7 +136,7 @@ fn create(
     launch.mounted(&dir, &intent, agent)?;
     let record = Record {
         init: Some(launch.identity()?),
-        exec: Some(ExecBase::of(&bundle, plan.seccomp.clone(), options.no_new_keyring)),
+        exec: Some(ExecBase::of(bundle, facts, plan.seccomp.clone(), options.no_new_keyring)),
         cgroup: cgroup.record(),
         intel_rdt: rdt.record(),
         ..intent.clone()
@@ -161,6 +172,7 @@ fn start_init(
     handles: &Handles<'_>,
     cgroup: Option<BorrowedFd<'_>>,
     fifo: Option<&OwnedFd>,
+    state: BorrowedFd<'_>,
 ) -> Result<Spawned, Error> {
     let fifo = fifo.map(|fifo| (Handle::START_FIFO, fifo.as_fd()));
     let started = launch::start(&Start {
@@ -169,6 +181,7 @@ fn start_init(
         handles,
         own: fifo.as_slice(),
         cgroup,
+        state,
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
         trace: options.trace.as_deref(),

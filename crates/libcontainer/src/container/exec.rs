@@ -212,7 +212,7 @@ impl Container {
             (!self.exec_base()?.has_mount_namespace()).then(|| open_root(init)).transpose()?;
         let spawn = |cgroup: Option<&Cgroup>| {
             let _span = Span::begin(options.trace.as_deref(), "clone3");
-            start(plan, handles, options, cgroup, init, root.as_ref())
+            start(plan, handles, options, cgroup, init, root.as_ref(), self.dir.fd())
         };
         let Some(place) = &self.record.cgroup else {
             return spawn(None).map_err(|error| error.of(&plan.spawn));
@@ -276,6 +276,7 @@ fn start(
     cgroup: Option<&Cgroup>,
     init: &LiveInit,
     root: Option<&OwnedFd>,
+    state: BorrowedFd<'_>,
 ) -> Result<Spawned, StartError> {
     let entered = cgroup.filter(|_| plan.enters_cgroup);
     let procs = entered.map(Cgroup::open_processes).transpose()?;
@@ -289,6 +290,7 @@ fn start(
         own: &own,
         // What is to be on other CPUs before moves itself.
         cgroup: cgroup.filter(|_| !plan.enters_cgroup).map(Cgroup::fd),
+        state,
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
         trace: options.trace.as_deref(),

@@ -21,7 +21,7 @@ use crate::plan::{self, InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::id_map::IdMaps;
 use crate::runtime::link::{Asked, Link, Message};
-use crate::runtime::{console, image, pid_file, source, user_namespace};
+use crate::runtime::{console, gate, image, pid_file, source, user_namespace};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
 use crate::trace::{Span, Trace};
@@ -48,6 +48,8 @@ pub(super) struct Start<'a> {
     pub own: &'a [(Handle, BorrowedFd<'a>)],
     /// Where it is born; `None`: where this process is.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The container's directory.
+    pub state: BorrowedFd<'a>,
     /// How many fds from 3 on it keeps.
     pub kept: u32,
     pub stdio: Option<&'a [OwnedFd; 3]>,
@@ -73,7 +75,8 @@ impl StartError {
         match self {
             Self::Clone(source) => {
                 let flags = describe::clone_flags(spawn.clone_flags);
-                Error::Os { call: format!("clone3({flags}){}", clone_hint(&source)), source }
+                let hint = clone_hint(&source, spawn.id_maps.is_some());
+                Error::Os { call: format!("clone3({flags}){hint}"), source }
             }
             Self::Other(error) => error,
         }
@@ -83,7 +86,7 @@ impl StartError {
 /// Clones the process into its namespaces and cgroup.
 pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let span = Span::begin(what.trace, "image and plan");
-    let image = image::open()?;
+    let image = image::open(what.state)?;
     let plan = image::data(&plan_bytes(what.init, what.trace.is_some()))?;
     let times = what.trace.map(|_| times_file()).transpose()?;
     let (link, inits_end) = Link::pair(deadline(what.init))?;
@@ -170,9 +173,6 @@ impl<'a> Launch<'a> {
         devices: &'a Devices<'a>,
     ) -> Result<Self, Error> {
         let stat = ProcessStat::read(spawned.init.pid)?;
-        if let Some(adjustment) = plan.oom_score_adj {
-            write_oom_score(spawned.init.pid, adjustment)?;
-        }
         Ok(Self { plan, options, spawned, id_maps, devices, stat })
     }
 
@@ -364,8 +364,7 @@ fn map_ids(
             other => link.keep(other),
         }
     }
-    user_namespace::write_maps(process.pid, process.pidfd(), maps)
-        .map_err(|refused| refused.of_container())?;
+    user_namespace::map_container(process.pid, process.pidfd(), maps)?;
     link.go(0, None)?;
     undo.disarm();
     Ok(())
@@ -431,14 +430,6 @@ fn innermost_pid(pid: i32) -> Result<i32, Error> {
     Ok(line.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid))
 }
 
-fn write_oom_score(pid: i32, adjustment: i32) -> Result<(), Error> {
-    let path = format!("/proc/{pid}/oom_score_adj");
-    std::fs::write(&path, adjustment.to_string()).map_err(|error| Error::Property {
-        pointer: "/process/oomScoreAdj".into(),
-        problem: format!("write {adjustment} to {path}: {error}"),
-    })
-}
-
 /// The plan with the flags of this start.
 fn plan_bytes(plan: &InitPlan, is_traced: bool) -> Vec<u8> {
     let mut bytes = plan.bytes.clone();
@@ -468,14 +459,35 @@ fn deadline(plan: &InitPlan) -> Option<Duration> {
     })
 }
 
-fn clone_hint(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
+fn clone_hint(error: &io::Error, with_user_namespace: bool) -> String {
+    let switch = error.raw_os_error().filter(|_| with_user_namespace);
+    if let Some(text) = switch.and_then(|errno| gate::explain(gate::Refused::Namespace, errno)) {
+        return format!(": {text}");
+    }
+    let hint = match error.raw_os_error() {
         Some(libc::EPERM) => ": new namespaces need CAP_SYS_ADMIN",
         Some(libc::ENOSPC) => ": a limit of /proc/sys/user/max_*_namespaces is reached",
         Some(libc::EAGAIN) => ": a limit on processes is reached (pids.max, RLIMIT_NPROC)",
         Some(libc::EBUSY) => ": the cgroup has controllers enabled for its children",
+        Some(libc::EACCES) => {
+            ": it may not be born in that cgroup: who has no right to cgroup.procs of the one that both are below (cgroups(7), \
+             \"Delegation containment\") runs below the user's systemd (systemd-run --user --scope -p Delegate=yes COMMAND), or has \
+             it make the cgroup (--systemd-cgroup)"
+        }
         _ => "",
+    };
+    hint.to_owned()
+}
+
+/// What a step of init was refused for that AppArmor keeps from using its user namespace.
+pub(super) fn explained(error: Error, spawn: &SpawnPlan) -> Error {
+    let Error::Init(mut inner) = error else { return error };
+    if spawn.id_maps.is_some()
+        && let Some(text) = gate::explain(gate::Refused::Step, inner.errno)
+    {
+        inner.message = format!("{}: {text}", inner.message);
     }
+    Error::Init(inner)
 }
 
 fn os(call: &str, source: io::Error) -> Error {

@@ -14,13 +14,13 @@ use super::namespaces::clone_flag;
 use super::process::{self, Environment};
 use super::program::Program;
 use super::seccomp::SeccompPlan;
-use super::steps::{Steps, c_string};
+use super::steps::Steps;
 use super::types::{InitPlan, Origin, Remark, SpawnPlan};
 use super::unsupported;
-use super::user_namespace::MappedIds;
+use super::user_namespace::{self, MappedIds};
 use super::words::{CLONE_NEWNS, CLONE_NEWPID, CLONE_VM};
 use crate::error::Error;
-use crate::host::Modules;
+use crate::host::{Facts, Modules};
 use crate::spec::{
     self, Bundle, LinuxMemoryPolicy, LinuxPersonality, NamespaceType, Process, SpecError,
 };
@@ -53,7 +53,12 @@ pub struct ExecBase {
 
 impl ExecBase {
     /// That of a container that is made from `bundle`, with this filter.
-    pub fn of(bundle: &Bundle, seccomp: Option<SeccompPlan>, no_new_keyring: bool) -> Self {
+    pub fn of(
+        bundle: &Bundle,
+        facts: &Facts,
+        seccomp: Option<SeccompPlan>,
+        no_new_keyring: bool,
+    ) -> Self {
         let linux = bundle.spec.linux.as_ref();
         let namespaces = linux.map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
         Self {
@@ -62,7 +67,8 @@ impl ExecBase {
             personality: linux.and_then(|linux| linux.personality.clone()),
             memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
             no_new_keyring,
-            keeps_groups: Annotations(&bundle.spec.annotations).keeps_groups(),
+            keeps_groups: Annotations(&bundle.spec.annotations).keeps_groups()
+                || linux.is_some_and(|linux| user_namespace::keeps_groups(linux, facts)),
             mapped_ids: linux
                 .zip(bundle.spec.process.as_ref())
                 .and_then(|(linux, process)| MappedIds::of(linux, &process.user)),
@@ -215,14 +221,9 @@ fn order(
     let process = program.process;
     let mut steps = Steps::new();
 
+    process::oom_score(&mut steps, process)?;
     // Before it can be seen in the container: its fds and its memory are the runtime's (CVE-2016-9962). execve ends it.
     steps.always(&Op::NotDumpable);
-    // While /proc is that of the host.
-    if let Some(adjustment) = process.oom_score_adj {
-        let pointer = "/process/oomScoreAdj";
-        let adjustment = c_string(&pointer.into(), adjustment.to_string())?;
-        steps.push(pointer, &Op::OomScoreAdj { adjustment: &adjustment });
-    }
     let initial = initial_cpus(process);
     if let Some(cpus) = initial {
         // "before the process is moved to the container's cgroup" (config.md): so it moves itself.

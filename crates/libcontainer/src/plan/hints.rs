@@ -316,6 +316,9 @@ fn of_process(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
              container breakout detected"
         }
         (Op::Rlimit { .. }, _, libc::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
+        (Op::OomScoreAdj { .. }, _, libc::EACCES | libc::EPERM) => {
+            "lowering it needs CAP_SYS_RESOURCE"
+        }
         (Op::Rlimit { .. }, _, libc::EINVAL) => "the soft limit is above the hard one",
         (Op::Sysctl { .. }, _, libc::ENOENT) => "this kernel has no such sysctl",
         (Op::Sysctl { .. }, Stage::Write, libc::EINVAL) => "the kernel does not take this value",

@@ -116,9 +116,10 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         hooks: spec.hooks.as_ref().unwrap_or(&no_hooks),
         namespaces: Namespaces::of(&linux.namespaces)?,
     };
+    user_namespace::check_caller(linux, &inputs.process.user, facts)?;
     let mounts = mounts::read(&spec.mounts, &rootfs::path(&inputs));
     let mut warnings = warnings(&inputs);
-    let spawn = inputs.namespaces.spawn(inputs.linux);
+    let spawn = inputs.namespaces.spawn(inputs.linux, facts);
     let cgroup = cgroup::plan(&inputs, &mounts, &mut warnings)?;
     let profile = inputs.linux.seccomp.as_ref();
     let seccomp = profile.map(|profile| SeccompPlan::of(profile, &mut warnings)).transpose()?;
@@ -131,7 +132,6 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     Ok(Plan {
         spawn,
         cgroup,
-        oom_score_adj: inputs.process.oom_score_adj,
         hooks: hooks::of_runtime(inputs.hooks),
         intel_rdt: intel_rdt::plan(inputs.linux, &inputs.request.id),
         net_devices: namespaces::net_devices(inputs.linux),
@@ -176,7 +176,8 @@ fn order(
         memory_policy: linux.memory_policy.as_ref(),
         environment: Environment::of(&process.env, inputs.request.listen_fds)?,
         last_capability: inputs.facts.last_capability,
-        keeps_groups: Annotations(&inputs.spec.annotations).keeps_groups(),
+        keeps_groups: Annotations(&inputs.spec.annotations).keeps_groups()
+            || user_namespace::keeps_groups(linux, inputs.facts),
         preserved_fds: inputs.request.preserved_fds,
         seccomp,
         has_hooks: !hooks.start_container.is_empty(),
@@ -184,6 +185,7 @@ fn order(
     let fills_dev = mounts::fills_dev(mounts);
     let mut steps = Steps::new();
 
+    process::oom_score(&mut steps, process)?;
     // The first stage, in the runtime's pid namespace. All that is below happens in the child that Fork makes: setns
     // and unshare of pid and time namespaces are for children only.
     namespaces.first_stage(&mut steps, linux)?;

@@ -24,6 +24,7 @@ use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VM,
 };
+use crate::host::Facts;
 use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecError};
 
 const POINTER: &str = "/linux/namespaces";
@@ -76,7 +77,7 @@ impl Namespaces {
     }
 
     /// How init is started.
-    pub fn spawn(&self, linux: &Linux) -> SpawnPlan {
+    pub fn spawn(&self, linux: &Linux, facts: &Facts) -> SpawnPlan {
         let two_stages = self.has_two_stages();
         let by_clone = self.new & !(CLONE_NEWTIME | self.by_init());
         // The first stage joins before it makes a user namespace: afterwards it may not.
@@ -86,7 +87,7 @@ impl Namespaces {
             fork_flags: by_clone & of_stage & CLONE_NEWPID,
             joins: self.joined.clone(),
             two_stages,
-            id_maps: self.is_new(CLONE_NEWUSER).then(|| user_namespace::maps(linux)),
+            id_maps: self.is_new(CLONE_NEWUSER).then(|| user_namespace::maps(linux, facts)),
         }
     }
 

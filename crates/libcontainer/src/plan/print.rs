@@ -155,9 +155,6 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
     let into = if own.is_some() { "CLONE_INTO_CGROUP|" } else { "" };
     let call = format!("start {what}: clone3({flags}{into}CLONE_PIDFD)");
     runtime(lines, "/linux/namespaces", call);
-    if let Some(score) = plan.oom_score_adj {
-        runtime(lines, "/process/oomScoreAdj", format!("set oom_score_adj of init to {score}"));
-    }
 }
 
 fn furnish(cgroup: &CgroupPlan, lines: &mut Vec<Line>) {

@@ -85,6 +85,17 @@ fn name_of(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
+/// First of all: while /proc is the host's, and its files in it are the caller's, which those of a process are not that has other
+/// ids or is not dumpable. Init has it of its first stage.
+pub(super) fn oom_score(steps: &mut Steps, process: &Process) -> Result<(), SpecError> {
+    if let Some(adjustment) = process.oom_score_adj {
+        let pointer = "/process/oomScoreAdj";
+        let adjustment = c_string(&pointer.into(), adjustment.to_string())?;
+        steps.push(pointer, &Op::OomScoreAdj { adjustment: &adjustment });
+    }
+    Ok(())
+}
+
 /// A new session keyring, or keys of the caller's session could be used in the container. runc's name.
 pub(super) fn keyring(
     steps: &mut Steps,

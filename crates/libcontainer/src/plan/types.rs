@@ -51,8 +51,6 @@ pub struct Plan {
     pub spawn: SpawnPlan,
     /// The cgroup; `None`: the container has none of its own.
     pub cgroup: Option<CgroupPlan>,
-    /// Written by the runtime to `/proc/PID/oom_score_adj`.
-    pub oom_score_adj: Option<i32>,
     /// Hooks that run in the runtime's namespaces; those of the container's namespaces are ops of init.
     pub hooks: RuntimeHooks,
     /// The class of service, if config.json asks for one.

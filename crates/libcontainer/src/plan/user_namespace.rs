@@ -8,6 +8,7 @@ use corten_plan::Op;
 use serde::{Deserialize, Serialize};
 
 use super::steps::Steps;
+use crate::host::Facts;
 use crate::spec::{Linux, LinuxIdMapping, NamespaceType, SpecError, User};
 
 const POINTER: &str = "/linux/namespaces";
@@ -52,9 +53,53 @@ pub(super) fn on_host(mappings: &[LinuxIdMapping], id: u32) -> Option<u32> {
 }
 
 /// The maps that config.json has.
-pub(super) fn maps(linux: &Linux) -> IdMaps {
+pub(super) fn maps(linux: &Linux, facts: &Facts) -> IdMaps {
     let (uids, gids) = (linux.uid_mappings.clone(), linux.gid_mappings.clone());
-    IdMaps { uids, gids, deny_setgroups: false }
+    IdMaps { uids, gids, deny_setgroups: forbids_setgroups(linux, facts) }
+}
+
+/// An ordinary user may map the own group without newgidmap, if nobody in the namespace may then leave a group (CVE-2014-8989).
+fn forbids_setgroups(linux: &Linux, facts: &Facts) -> bool {
+    let own = |map: &LinuxIdMapping| map.host_id == facts.egid && map.size == 1;
+    facts.euid != 0 && matches!(linux.gid_mappings.as_slice(), [only] if own(only))
+}
+
+/// Whether the groups of the runtime's caller stay, because they cannot be changed in the new user namespace.
+pub(super) fn keeps_groups(linux: &Linux, facts: &Facts) -> bool {
+    has_new(linux) && forbids_setgroups(linux, facts)
+}
+
+fn has_new(linux: &Linux) -> bool {
+    let mut namespaces = linux.namespaces.iter();
+    namespaces.any(|one| one.namespace_type == NamespaceType::User && one.path.is_empty())
+}
+
+/// What an ordinary user cannot have, in the words of runc.
+pub(super) fn check_caller(linux: &Linux, user: &User, facts: &Facts) -> Result<(), SpecError> {
+    if facts.euid == 0 {
+        return Ok(());
+    }
+    if !linux.has_namespace(NamespaceType::User) {
+        let problem = "rootless container requires user namespaces: `corten spec --rootless` writes a config.json for an ordinary user";
+        return Err(SpecError::new(POINTER, problem));
+    }
+    if !has_new(linux) {
+        return Ok(());
+    }
+    for (mappings, pointer, kind) in [
+        (&linux.uid_mappings, "/linux/uidMappings", "UID"),
+        (&linux.gid_mappings, "/linux/gidMappings", "GID"),
+    ] {
+        if mappings.is_empty() {
+            let problem = format!("rootless containers requires at least one {kind} mapping");
+            return Err(SpecError::new(pointer, problem));
+        }
+    }
+    if forbids_setgroups(linux, facts) && !user.additional_gids.is_empty() {
+        let problem = "cannot set any additional groups in a rootless container that has the user's own group alone: map more in /linux/gidMappings";
+        return Err(SpecError::new("/process/user/additionalGids", problem));
+    }
+    Ok(())
 }
 
 impl MappedIds {

@@ -3,11 +3,13 @@
 //! Runs in: runtime.
 
 pub(crate) mod console;
+pub(crate) mod gate;
 pub(crate) mod handles;
 pub(crate) mod id_map;
 pub(crate) mod image;
 pub(crate) mod link;
 pub(crate) mod listener;
+pub(crate) mod map_helper;
 pub(crate) mod notify;
 pub(crate) mod pid_file;
 pub(crate) mod source;

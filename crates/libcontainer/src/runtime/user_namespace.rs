@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::map_helper;
 use crate::error::Error;
 use crate::plan::IdMaps;
 use crate::spec::LinuxIdMapping;
@@ -19,7 +20,7 @@ const PAGE: usize = 4096;
 
 /// A file that could not be written.
 #[derive(Debug)]
-pub(crate) struct Refused {
+struct Refused {
     /// In config.json, of the container's user namespace.
     pointer: &'static str,
     call: String,
@@ -27,8 +28,12 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
+    fn is_permission(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
+
     /// As an error of the container's own mappings.
-    pub fn of_container(self) -> Error {
+    fn of_container(self) -> Error {
         let problem = format!("{}: {}{}", self.call, self.source, self.hint());
         Error::Property { pointer: self.pointer.into(), problem }
     }
@@ -51,25 +56,47 @@ impl From<Refused> for Error {
     }
 }
 
+const GIDS: &str = "/linux/gidMappings";
+const UIDS: &str = "/linux/uidMappings";
+
 /// Writes the maps of the user namespace that the process is in, and whose maps are empty.
 ///
 /// The groups first: who forbids `setgroups` must do so before there are any (user_namespaces(7)).
 ///
 /// # Errors
 /// The maps are not permitted.
-pub(crate) fn write_maps(pid: i32, pidfd: BorrowedFd<'_>, maps: &IdMaps) -> Result<(), Refused> {
-    const GIDS: &str = "/linux/gidMappings";
-    const UIDS: &str = "/linux/uidMappings";
-    let process = open_process(pid, pidfd).map_err(|source| Refused {
-        pointer: UIDS,
-        call: format!("open /proc/{pid}"),
-        source,
-    })?;
+fn write_maps(pid: i32, pidfd: BorrowedFd<'_>, maps: &IdMaps) -> Result<(), Refused> {
+    let process = open_process(pid, pidfd)?;
     if maps.deny_setgroups {
         write(&process, "setgroups", "deny", GIDS)?;
     }
     write(&process, "gid_map", &IdMaps::lines(&maps.gids), GIDS)?;
     write(&process, "uid_map", &IdMaps::lines(&maps.uids), UIDS)
+}
+
+/// As [`write_maps`], for a container: what the kernel does not permit to an ordinary user, newgidmap and newuidmap are asked
+/// for. (The process must be dumpable: they write only for one whose files in procfs are the user's.)
+///
+/// # Errors
+/// [`Error::Property`] with the mappings that are not permitted, and what to mend.
+pub(crate) fn map_container(pid: i32, pidfd: BorrowedFd<'_>, maps: &IdMaps) -> Result<(), Error> {
+    let process = open_process(pid, pidfd).map_err(Refused::of_container)?;
+    if maps.deny_setgroups {
+        write(&process, "setgroups", "deny", GIDS).map_err(Refused::of_container)?;
+    }
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid().as_raw());
+    for (file, pointer, mappings, helper, own) in [
+        ("gid_map", GIDS, &maps.gids, map_helper::GIDS, gid),
+        ("uid_map", UIDS, &maps.uids, map_helper::UIDS, uid.as_raw()),
+    ] {
+        match write(&process, file, &IdMaps::lines(mappings), pointer) {
+            Err(refused) if refused.is_permission() && !uid.is_root() => {
+                helper.map(pid, mappings, own)?;
+            }
+            written => written.map_err(Refused::of_container)?,
+        }
+    }
+    Ok(())
 }
 
 /// A new user namespace with these maps, which lives as long as the fd or what is made with it.
@@ -92,14 +119,18 @@ pub(crate) fn with_maps(
 }
 
 /// /proc/PID of this very process: while it has not ended, its number is nobody else's.
-fn open_process(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
-    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    match poll(&mut fds, Some(&Timespec::default()))? {
-        0 => Ok(opened),
-        _ => Err(Errno::SRCH.into()),
-    }
+fn open_process(pid: i32, pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Refused> {
+    let open = || -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(&mut fds, Some(&Timespec::default()))? {
+            0 => Ok(opened),
+            _ => Err(Errno::SRCH.into()),
+        }
+    };
+    let call = || format!("open /proc/{pid}");
+    open().map_err(|source| Refused { pointer: UIDS, call: call(), source })
 }
 
 /// One write(2), which is all that a map takes.

@@ -19,6 +19,7 @@ use crate::spec::Bundle;
 pub(super) fn facts() -> Facts {
     Facts {
         euid: 0,
+        egid: 0,
         last_capability: 40,
         cgroup: CgroupFacts {
             layout: CgroupLayout::Unified,
