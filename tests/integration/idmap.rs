@@ -3,24 +3,24 @@
 //! Runs in: any process.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
-use crate::bundle::add;
+use crate::bundle::{self, add, remove};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, Kernel, NotOn, Root};
-use crate::inside::{bind, refuses, sh};
+use crate::inside::{self, refuses, sh};
 use crate::outside::HostMount;
 use crate::runtime::Runtime;
 
 const NO_IDMAP: &str =
     "1.1 has no id-mapped mounts without a user namespace of the container; runc 1.2 has";
 const NO_IDMAP_OF_OTHERS: &str = "1.1 has them for bind mounts only";
-const NO_RIDMAP: &str = "1.8 takes idmap for rbind as recursive, and knows no ridmap";
+const NO_RIDMAP: &str = "1.8 leaves the mounts below out of an id-mapped rbind";
 const DROPS_OPTIONS: &str = "1.8 makes the file system without its options";
 const WORDS: &str = "errors have the JSON pointer and the file system";
 
@@ -32,20 +32,43 @@ table! {
     unmapped_user_cannot_write: [Root, NotOn("runc", NO_IDMAP)],
     two_mounts_of_one_source_have_a_mapping_each: [Root, NotOn("runc", NO_IDMAP)],
     idmap_leaves_mounts_below_as_they_are: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
-    ridmap_maps_mounts_below: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP)],
+    ridmap_maps_mounts_below: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
     source_on_an_earlier_mount_is_mapped: [Root, Kernel(6, 3), Corten("crun looks for the source on the host")],
     new_tmpfs_shows_the_mapped_owners: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
     overlay_of_an_id_mapped_layer_shows_the_mapped_owners: [Root, Kernel(5, 19), Corten("crun looks for layers on the host")],
-    options_of_the_mount_hold_as_well: [Root, NotOn("runc", NO_IDMAP)],
+    options_of_the_mount_hold_as_well: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 does not make it shared")],
     exec_sees_the_same_owners: [Root, NotOn("runc", NO_IDMAP)],
     fifty_mounts_with_a_mapping_each: [Root, NotOn("runc", NO_IDMAP)],
-    one_of_the_two_mappings_is_refused: [Root, NotOn("runc", NO_IDMAP)],
+    one_of_the_two_mappings_is_refused: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 leaves its init behind")],
     word_without_any_mapping_is_refused: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 maps to the host's own")],
     file_system_without_id_maps_is_named: [Root, Corten(WORDS)],
     file_system_below_without_id_maps_is_refused: [Root, Corten(WORDS)],
     source_that_is_mapped_already_is_refused: [Root, Corten(WORDS)],
     remount_is_refused: [Root, Corten("an attached mount keeps its ids; peers ignore the mapping")],
+    user_namespace_mapping_of_its_own_shows_the_owners_of_the_file_system: [Root, NotOn("runc", NO_IDMAP)],
+    user_namespace_and_another_mapping_show_what_both_make: [Root, NotOn("runc", NO_IDMAP)],
+    user_namespace_is_what_a_word_alone_means: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
+    user_namespace_that_is_joined_is_what_a_word_alone_means: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 maps nothing")],
+    user_namespace_root_writes_as_root_of_the_file_system: [Root, NotOn("runc", NO_IDMAP)],
+    user_namespace_new_tmpfs_shows_the_mapped_owners:
+        [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
+    user_namespace_source_out_of_its_reach_is_mounted: [Root, NotOn("runc", NO_IDMAP)],
+    user_namespace_exec_sees_the_same_owners: [Root, NotOn("runc", NO_IDMAP)],
     plan_says_which_mapping: [Corten("peers have no plan")],
+}
+
+/// A bind mount of a container without a user namespace, whatever the other tests have.
+fn bind(config: &mut Value, target: &str, source: impl AsRef<Path>, options: &[&str]) {
+    remove(config, "/linux/namespaces", "type", "user");
+    if let Some(linux) = config["linux"].as_object_mut() {
+        linux.retain(|key, _| !key.ends_with("Mappings"));
+    }
+    inside::bind(config, target, source, options);
+}
+
+/// Then the container gets a user namespace: its root is 100000 and 200000.
+fn user_namespace(config: &mut Value) {
+    bundle::map(config, &[[0, 100_000, 65536]], &[[0, 200_000, 65536]]);
 }
 
 /// From the ids of the file system on; `(first of the file system, first on the host, how many)`.
@@ -372,5 +395,124 @@ fn plan_says_which_mapping(runtime: &Runtime) -> TestResult {
         plan.contains("give that mount and all below it its id mapping: uids 0:1000:100, gids 5:6:7  [/mounts/7/uidMappings]"),
         "{plan}"
     );
+    Ok(())
+}
+
+const NOBODY: &str = "65534:65534";
+
+fn user_namespace_mapping_of_its_own_shows_the_owners_of_the_file_system(
+    runtime: &Runtime,
+) -> TestResult {
+    let source = on_disk(runtime)?;
+    let seen = owners(runtime, &["/a/file", "/b/file"], |config| {
+        bind(config, "/a", &source, &["bind", "idmap"]);
+        map(config, (0, 100_000, 65536), (0, 200_000, 65536));
+        bind(config, "/b", &source, &["bind"]);
+        user_namespace(config);
+    })?;
+    ensure_eq!(seen, ["10:20", NOBODY]);
+    Ok(())
+}
+
+fn user_namespace_and_another_mapping_show_what_both_make(runtime: &Runtime) -> TestResult {
+    let source = on_disk(runtime)?;
+    let seen = owners(runtime, &["/a/file", "/b/file"], |config| {
+        bind(config, "/a", &source, &["bind", "idmap"]);
+        map(config, (10, 100_007, 1), (20, 200_008, 1));
+        bind(config, "/b", &source, &["bind", "idmap"]);
+        // Of the host, not of the container.
+        map(config, (10, 7, 1), (20, 8, 1));
+        user_namespace(config);
+    })?;
+    ensure_eq!(seen, ["7:8", NOBODY]);
+    Ok(())
+}
+
+fn user_namespace_is_what_a_word_alone_means(runtime: &Runtime) -> TestResult {
+    let (source, _below) = tree(runtime)?;
+    for (word, below) in [("idmap", NOBODY), ("ridmap", "10:20")] {
+        let seen = owners(runtime, &["/a/file", "/a/below/file"], |config| {
+            bind(config, "/a", &source, &["rbind", word]);
+            user_namespace(config);
+        })?;
+        ensure_eq!(seen, ["10:20", below]);
+    }
+    Ok(())
+}
+
+fn user_namespace_that_is_joined_is_what_a_word_alone_means(runtime: &Runtime) -> TestResult {
+    let source = on_disk(runtime)?;
+    let (other, id) = (runtime.bundle_with(&["sleep", "1000"], user_namespace)?, runtime.new_id());
+    runtime.create(&other, &id)?.ok()?;
+    let path = format!("/proc/{}/ns/user", runtime.pid(&id)?);
+    let mut bundle = runtime.bundle_with(&["stat", "-c", "%u:%g", "/a/file"], user_namespace)?;
+    fs::create_dir(bundle.in_rootfs("a"))?;
+    bundle.edit(|config| {
+        bind(config, "/a", &source, &["bind", "idmap"]);
+        add(config, "/linux/namespaces", json!({ "type": "user", "path": path }));
+    })?;
+    let seen = runtime.run(&bundle)?.ok()?.stdout;
+    ensure_eq!(seen.trim(), "10:20");
+    runtime.delete_force(&id)?.ok()?;
+    Ok(())
+}
+
+fn user_namespace_root_writes_as_root_of_the_file_system(runtime: &Runtime) -> TestResult {
+    let source = on_disk(runtime)?;
+    sh(runtime, "touch /a/new", |config| {
+        bind(config, "/a", &source, &["bind", "idmap"]);
+        user_namespace(config);
+    })?;
+    let new = fs::metadata(source.join("new"))?;
+    ensure_eq!((new.uid(), new.gid()), (0, 0));
+    Ok(())
+}
+
+/// Its ids are those of the container: the mapping begins there.
+fn user_namespace_new_tmpfs_shows_the_mapped_owners(runtime: &Runtime) -> TestResult {
+    let seen = owners(runtime, &["/t"], |config| {
+        let mount = json!({ "destination": "/t", "type": "tmpfs", "source": "tmpfs",
+            "options": ["idmap", "uid=10", "gid=20", "mode=700"] });
+        add(config, "/mounts", mount);
+        map(config, (10, 100_003, 1), (20, 200_004, 1));
+        user_namespace(config);
+    })?;
+    ensure_eq!(seen, ["3:4"]);
+    Ok(())
+}
+
+fn user_namespace_source_out_of_its_reach_is_mounted(runtime: &Runtime) -> TestResult {
+    let source = on_disk(runtime)?;
+    let outer = runtime.directory().join("outer");
+    fs::create_dir(&outer)?;
+    fs::rename(&source, outer.join("inner"))?;
+    fs::set_permissions(&outer, fs::Permissions::from_mode(0o700))?;
+    let (directory, file) = (outer.join("inner"), outer.join("inner/file"));
+    let seen = owners(runtime, &["/a/file", "/b/file", "/etc/c"], |config| {
+        bind(config, "/a", &directory, &["rbind", "idmap"]);
+        bind(config, "/b", &directory, &["bind", "ro"]);
+        bind(config, "/etc/c", &file, &["bind", "idmap"]);
+        user_namespace(config);
+    })?;
+    ensure_eq!(seen, ["10:20", NOBODY, "10:20"]);
+    let missing = outer.join("missing");
+    refuses(runtime, &[], |config| {
+        bind(config, "/a", &missing, &["bind"]);
+        user_namespace(config);
+    })
+}
+
+fn user_namespace_exec_sees_the_same_owners(runtime: &Runtime) -> TestResult {
+    let source = on_disk(runtime)?;
+    let bundle = runtime.bundle_with(&["sleep", "1000"], |config| {
+        bind(config, "/a", &source, &["bind", "idmap"]);
+        user_namespace(config);
+    })?;
+    let id = runtime.new_id();
+    runtime.create(&bundle, &id)?.ok()?;
+    runtime.start(&id)?.ok()?;
+    let seen = runtime.command(["exec", &id, "stat", "-c", "%u:%g", "/a/file"]).output()?.ok()?;
+    ensure_eq!(seen.stdout.trim(), "10:20");
+    runtime.delete_force(&id)?.ok()?;
     Ok(())
 }
