@@ -18,6 +18,9 @@ const ATTRIBUTE: usize = 4;
 /// What a message of the kernel's has at most: a part of a dump (`netlink_dump`).
 const LARGEST: usize = 32 << 10;
 
+/// How often a list is asked for that changes while it is told.
+const DUMPS: u32 = 100;
+
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
@@ -154,7 +157,7 @@ impl Socket {
     /// # Errors
     /// What it refuses, with its words where it has any.
     pub fn ask(&self, mut request: Request, head: usize) -> io::Result<Vec<Object>> {
-        loop {
+        for _ in 0..DUMPS {
             let number = self.sent.get().wrapping_add(1);
             self.sent.set(number);
             rustix::net::send(&self.socket, request.finish(number), SendFlags::empty())?;
@@ -164,6 +167,7 @@ impl Socket {
                 Answer::Interrupted => {}
             }
         }
+        Err(Errno::INTR.into())
     }
 
     fn answer(&self, number: u32, head: usize) -> io::Result<Answer> {
