@@ -134,8 +134,10 @@ pub fn file_system(
     let mounted = match (made, new.fallback) {
         (Err(Failed { errno: Errno::EPERM | Errno::EBUSY, .. }), Some(source)) => {
             init.detail.clear();
-            let bind = Bind { source, set: new.attr, clear: 0, must_clear: 0 };
-            clone_source(init, &bind, 0)?
+            // Mounts of the host below it are locked to it in a user namespace: without them nothing can be cloned.
+            let tree = clone_tree(FdRef::CWD, source, AT_RECURSIVE)?;
+            set(tree.get(), AT_RECURSIVE, new.attr, 0).at(Stage::Attr)?;
+            tree
         }
         (made, _) => made?,
     };
@@ -272,24 +274,30 @@ fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
 
 /// A detached clone of what is bound, with its own attributes.
 fn clone_source(init: &mut Init, bind: &Bind, flags: u32) -> Result<Fd, Failed> {
+    match clone_at(FdRef::CWD, bind.source, bind, flags) {
+        // The host's root may go where that of the container may not.
+        Err(Failed { stage: Stage::Source, errno: Errno::EACCES, .. })
+            if init.has_user_namespace =>
+        {
+            let source = process::source(init)?;
+            clone_at(source.get(), c"", bind, flags)
+        }
+        cloned => cloned,
+    }
+}
+
+/// `path`: what is bound, or empty, where `dir` is that.
+fn clone_at(dir: FdRef<'_>, path: &CStr, bind: &Bind, flags: u32) -> Result<Fd, Failed> {
     let recursive = if flags & mount_flags::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
     // All at once, where the attributes are for all that is cloned. When that fails, one by one, to see which.
     if let Some(attr) = changes(bind.set, bind.clear)
         && flags & (mount_flags::RECURSIVE | mount_flags::SOURCE_NOFOLLOW) == 0
-        && let Ok(tree) = mount::open_tree_attr(FdRef::CWD, bind.source, 0, &attr)
+        && let Ok(tree) = mount::open_tree_attr(dir, path, AT_EMPTY_PATH, &attr)
     {
         return Ok(tree);
     }
     let nofollow = if flags & mount_flags::SOURCE_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
-    let tree = mount::open_tree(FdRef::CWD, bind.source, OPEN_TREE_CLONE | recursive | nofollow);
-    let tree = match tree {
-        Err(Errno::EACCES) if flags & mount_flags::ASK_FOR_SOURCE != 0 => process::source(init)?,
-        tree => tree.map_err(|errno| {
-            // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
-            let cloning = matches!(errno, Errno::EINVAL | Errno::EPERM);
-            Failed::new(if cloning { Stage::Clone } else { Stage::Source }, errno)
-        })?,
-    };
+    let tree = clone_tree(dir, path, recursive | nofollow)?;
     match set(tree.get(), 0, bind.set, bind.clear) {
         Err(Errno::EPERM) if bind.clear & !bind.must_clear != 0 => {
             set(tree.get(), 0, bind.set, bind.clear & bind.must_clear).at(Stage::Attr)?;
@@ -297,6 +305,18 @@ fn clone_source(init: &mut Init, bind: &Bind, flags: u32) -> Result<Fd, Failed> 
         result => result.at(Stage::Attr)?,
     }
     Ok(tree)
+}
+
+/// A detached clone of the mount at `path`, or of the one that `dir` is on.
+///
+/// # Errors
+/// [`Stage::Source`], [`Stage::Clone`].
+pub fn clone_tree(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd, Failed> {
+    mount::open_tree(dir, path, OPEN_TREE_CLONE | AT_EMPTY_PATH | flags).map_err(|errno| {
+        // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
+        let cloning = matches!(errno, Errno::EINVAL | Errno::EPERM);
+        Failed::new(if cloning { Stage::Clone } else { Stage::Source }, errno)
+    })
 }
 
 /// `mount_setattr` where there is something to do.

@@ -119,14 +119,15 @@ pub fn map_ids(init: &mut Init, mount: FdRef<'_>) -> Done {
     receive_go(init)
 }
 
-/// Has the runtime open the source of the mount that is made now.
+/// Has the runtime open the path of this op, which we may not reach, in our mount namespace.
 ///
 /// # Errors
 /// [`Stage::Wait`]. When the runtime could not, init is killed.
 pub fn source(init: &mut Init) -> Result<Fd, Failed> {
     report::send(&Frame::Source { op: init.op }).at(Stage::Wait)?;
     receive_go(init)?;
-    init.state.take().ok_or(Failed::new(Stage::Wait, Errno::EPROTO))
+    // No state has come yet: the hooks that read it run when all is mounted.
+    init.state.take().ok_or(Errno::EPROTO).at(Stage::Wait)
 }
 
 fn receive_go(init: &mut Init) -> Done {

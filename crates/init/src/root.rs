@@ -9,12 +9,14 @@ use corten_plan::{Handle, Stage};
 use crate::handles::number;
 use crate::kept::Kept;
 use crate::lines::Lines;
+use crate::mounts::clone_tree;
 use crate::path::Path;
+use crate::process;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MNT_DETACH, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_SLAVE, MountAttr,
-    O_DIRECTORY, O_PATH, O_RDONLY, OPEN_TREE_CLONE,
+    O_DIRECTORY, O_PATH, O_RDONLY,
 };
 use crate::sys::{Errno, FdRef, fs, mount};
 use crate::target;
@@ -59,17 +61,25 @@ pub fn private_parent(path: &CStr) -> Done {
 pub fn rootfs(init: &mut Init, path: &'static CStr) -> Done {
     // With a slash at its end the path is that of a directory, or an error.
     let dir: Path = Path::from_parts(&[path.to_bytes(), b"/"]).at(Stage::Source)?;
-    let flags = OPEN_TREE_CLONE | AT_RECURSIVE;
-    let tree = mount::open_tree(FdRef::CWD, dir.as_c_str(), flags).map_err(|errno| {
-        // The call resolves a path and clones a mount; EINVAL (unbindable) and EPERM are from the second.
-        let is_clone = matches!(errno, Errno::EINVAL | Errno::EPERM);
-        Failed::new(if is_clone { Stage::Clone } else { Stage::Source }, errno)
-    })?;
+    let (tree, at) = match clone_tree(FdRef::CWD, dir.as_c_str(), AT_RECURSIVE) {
+        // The host's root may go where that of the container may not.
+        Err(Failed { stage: Stage::Source, errno: Errno::EACCES, .. })
+            if init.has_user_namespace =>
+        {
+            let at = process::source(init)?;
+            (clone_tree(at.get(), c"", AT_RECURSIVE)?, Some(at))
+        }
+        tree => (tree?, None),
+    };
     // A clone is in the peer group of its original: what the host mounts there later would show in the container, and
     // pivot_root refuses a shared one.
     let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
     mount::setattr(tree.get(), c"", AT_EMPTY_PATH, &private).at(Stage::Propagation)?;
-    mount::move_mount_to(tree.get(), dir.as_c_str()).at(Stage::Attach)?;
+    match at {
+        Some(at) => mount::move_mount(tree.get(), at.get()),
+        None => mount::move_mount_to(tree.get(), dir.as_c_str()),
+    }
+    .at(Stage::Attach)?;
     init.root = Some(tree);
     Ok(())
 }

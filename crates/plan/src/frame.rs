@@ -11,8 +11,8 @@
 //!                                      then on until the runtime has it, init waits for nobody
 //!                  IdMap(op)           a detached mount is attached: the runtime gives it the id mapping that this op wants; init
 //!                                      waits for Go
-//!                  Source(op)          the source of this op's mount cannot be reached: the runtime opens it; init waits for Go, with
-//!                                      a detached clone of it attached
+//!                  Source(op)          this op's path on the host is behind a directory that init may not search: the runtime
+//!                                      opens it in init's mount namespace; init waits for Go, to which it is attached
 //!                  Network             a NETLINK_ROUTE socket of the container's network namespace is attached
 //!                  end of file         execve worked (the socket is close-on-exec), or init died
 //! runtime → init   Go(ignored)         go on; `ignored`: signals whose disposition init resets before execve;

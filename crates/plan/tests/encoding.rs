@@ -94,6 +94,7 @@ fn frames_come_back_as_they_were_sent() {
         Frame::Reached(Point::Ready),
         Frame::Reached(Point::Placed),
         Frame::Reached(Point::Unmapped),
+        Frame::Source { op: 258 },
         Frame::Forked,
         Frame::Failed(failure),
         Frame::Warned(failure),

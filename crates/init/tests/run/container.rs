@@ -403,7 +403,8 @@ fn seen(bytes: &[u8]) -> Seen {
         Frame::Failed(failure) => Seen::Failed(owned(failure)),
         Frame::Warned(failure) => Seen::Warned(owned(failure)),
         Frame::Listener { number } => Seen::Listener(number),
-        Frame::IdMap { .. } | Frame::Source { .. } => panic!("init asked for a mount"),
+        Frame::Source { .. } => panic!("init asked for a source"),
+        Frame::IdMap { .. } => panic!("init sent an id-mapped mount"),
         Frame::Network => Seen::Network,
         Frame::Go { .. } => panic!("init sent Go"),
     }

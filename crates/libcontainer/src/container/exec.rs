@@ -122,7 +122,7 @@ impl Container {
             };
             let answer = |asked| match asked {
                 Asked::Listener(number) => filter.hand_over(&mut agent, number, &self.record),
-                Asked::IdMap(..) | Asked::Source(_) | Asked::Network(_) => Err(out_of_order()),
+                Asked::Source(_) | Asked::IdMap(..) | Asked::Network(_) => Err(out_of_order()),
             };
             if process.next("the process to be ready", answer)? != Point::Ready {
                 return Err(out_of_order());

@@ -17,7 +17,7 @@ use super::undo::{Undo, kill_and_reap};
 use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
 use crate::error::Error;
 use crate::network::Devices;
-use crate::plan::{self, InitPlan, Plan, Remark, SpawnPlan, describe};
+use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::id_map::IdMaps;
 use crate::runtime::link::{Asked, Link, Message};
@@ -111,8 +111,8 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let mut init = ContainerProcess { pid: child.pid, pidfd: child.pidfd };
     // Ours would keep the socket from ever ending.
     drop(inits_end);
-    if let Some(maps) = &what.spawn.id_maps {
-        map_ids(what.init, &link, &init, maps)?;
+    if what.spawn.id_maps.is_some() || what.spawn.joined_id_maps.is_some() {
+        see_to_ids(what, &link, &init)?;
     }
     if what.spawn.two_stages {
         init = second_stage(what.init, &link, init)?;
@@ -253,8 +253,9 @@ impl<'a> Launch<'a> {
     }
 
     fn open_source(&self, op: u16) -> Result<(), Error> {
-        let tree = source::open(&self.plan.init, op, self.spawned.init.pidfd())?;
-        self.conversation().go(self.stat.ignored, Some(&tree))
+        let source = source::open(&self.plan.init, op, self.spawned.init.pid)?;
+        // As with hooks: it keeps what comes with a Go.
+        self.conversation().go(self.stat.ignored, Some(&source))
     }
 
     fn run_hooks(&self, dir: &StateDir, record: &Record) -> Result<(), Error> {
@@ -348,23 +349,23 @@ pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) ->
     }
 }
 
-/// The process that is in the new user namespace first waits until it has ids.
-fn map_ids(
-    plan: &InitPlan,
-    link: &Link,
-    process: &ContainerProcess,
-    maps: &plan::IdMaps,
-) -> Result<(), Error> {
+/// The process that is in the user namespace first waits until it has ids.
+fn see_to_ids(what: &Start<'_>, link: &Link, process: &ContainerProcess) -> Result<(), Error> {
     let undo = Undo::new(process, kill_and_reap);
     loop {
         match link.receive_new("container init to be in its user namespace")? {
             Message::Reached(Point::Unmapped) => break,
             // What was kept is the reason.
-            Message::Closed => return Err(first_stage_failure(plan, link)),
+            Message::Closed => return Err(first_stage_failure(what.init, link)),
             other => link.keep(other),
         }
     }
-    user_namespace::map_container(process.pid, process.pidfd(), maps)?;
+    if let Some(maps) = &what.spawn.id_maps {
+        user_namespace::map_container(process.pid, process.pidfd(), maps)?;
+    }
+    if let Some(maps) = &what.spawn.joined_id_maps {
+        user_namespace::compare_maps(process.pid, maps)?;
+    }
     link.go(0, None)?;
     undo.disarm();
     Ok(())

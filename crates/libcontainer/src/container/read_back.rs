@@ -6,7 +6,8 @@
 use corten_plan::{Op, Point};
 
 use crate::error::Error;
-use crate::plan::InitPlan;
+use crate::plan::{IdMaps, InitPlan, on_host};
+use crate::runtime::user_namespace;
 
 const READY: Op<'static> = Op::Sync { point: Point::Ready as u8 };
 /// `SECCOMP_MODE_FILTER`.
@@ -25,7 +26,10 @@ pub(super) fn check(pid: i32, plan: &InitPlan) -> Result<(), Error> {
     let path = format!("/proc/{pid}/status");
     let status = crate::host::read_file(&path)?;
     let status = String::from_utf8_lossy(&status);
-    match difference(&status, plan) {
+    // The kernel tells everybody the ids of his own user namespace.
+    let is_mapped = plan.ops().any(|(_, op)| matches!(op, Op::MappedIds { .. }));
+    let maps = is_mapped.then(|| user_namespace::maps_of(pid)).transpose()?;
+    match difference(&status, plan, maps.as_ref()) {
         None => Ok(()),
         Some((pointer, field)) => Err(Error::Property {
             pointer: pointer.into(),
@@ -35,7 +39,13 @@ pub(super) fn check(pid: i32, plan: &InitPlan) -> Result<(), Error> {
 }
 
 /// The first property that is not in force, and the field that says so.
-fn difference(status: &str, plan: &InitPlan) -> Option<(&'static str, &'static str)> {
+fn difference(
+    status: &str,
+    plan: &InitPlan,
+    maps: Option<&IdMaps>,
+) -> Option<(&'static str, &'static str)> {
+    let uid_here = |id| maps.map_or(Some(id), |maps| on_host(&maps.uids, id));
+    let gid_here = |id| maps.map_or(Some(id), |maps| on_host(&maps.gids, id));
     let field = |name: &str| {
         let mut lines = status.lines().filter_map(|line| line.split_once(":\t"));
         lines.find(|(field, _)| *field == name).map_or("", |(_, value)| value.trim())
@@ -58,14 +68,17 @@ fn difference(status: &str, plan: &InitPlan) -> Option<(&'static str, &'static s
                 ..
             } => {
                 let set = |name| u64::from_str_radix(field(name), 16).unwrap_or(u64::MAX);
-                let ids = |id: u32| {
-                    [id.to_string(), id.to_string(), id.to_string(), id.to_string()].join("\t")
+                let are = |name, id: Option<u32>| {
+                    let mut ids = field(name).split('\t').map(|it| it.parse().ok());
+                    id.is_some() && ids.all(|it| it == id)
                 };
-                let listed =
-                    |id: u32| field("Groups").split(' ').any(|group| group == id.to_string());
+                let listed = |id: u32| {
+                    let id = gid_here(id);
+                    field("Groups").split(' ').any(|group| id.is_some() && group.parse().ok() == id)
+                };
                 let checks = [
-                    (field("Uid") == ids(uid), "/process/user/uid", "Uid"),
-                    (field("Gid") == ids(gid), "/process/user/gid", "Gid"),
+                    (are("Uid", uid_here(uid)), "/process/user/uid", "Uid"),
+                    (are("Gid", gid_here(gid)), "/process/user/gid", "Gid"),
                     (
                         groups.is_none_or(|groups| groups.iter().all(listed)),
                         "/process/user/additionalGids",

@@ -63,6 +63,7 @@ pub use self::types::{
 pub use self::unit::{Manager, Property, UnitPlan, pids};
 pub(crate) use self::unit::{limits, round_quotas};
 pub use self::user_namespace::IdMaps;
+pub(crate) use self::user_namespace::on_host;
 
 use self::mounts::PlannedMount;
 use self::namespaces::Namespaces;

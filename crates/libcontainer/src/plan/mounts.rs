@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use corten_plan::Op;
 use corten_plan::op::mount_flags::{
-    ASK_FOR_SOURCE, COPY_UP, ID_MAP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN,
-    RECURSIVE, SOURCE_IS_PROC,
+    COPY_UP, ID_MAP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN, RECURSIVE,
+    SOURCE_IS_PROC,
 };
 use corten_plan::wire::Ids;
 
@@ -19,7 +19,8 @@ use super::options::Options;
 use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
 use super::types::Origin;
 use super::words::{
-    CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWUSER, MOUNT_ATTR_RDONLY, MS_RDONLY, MS_REC, MS_REMOUNT,
+    CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, MOUNT_ATTR_RDONLY, MS_RDONLY,
+    MS_REC, MS_REMOUNT,
 };
 use super::{Inputs, cgroup, id_maps};
 use crate::spec::{Mount, SpecError};
@@ -180,8 +181,6 @@ impl<'a> PlannedMount<'a> {
             return Err(SpecError::new(map.pointer.clone(), problem));
         }
         let flags = proc_flags | if map.is_some() { ID_MAP } else { 0 };
-        // Who is root there is a mere user to the host's directories.
-        let ask = if inputs.namespaces.has(CLONE_NEWUSER) { ASK_FOR_SOURCE } else { 0 };
         let how = if map.is_some() { 0 } else { how };
         steps.map_ids(map);
         if self.options.flags & MS_REMOUNT != 0 {
@@ -194,7 +193,7 @@ impl<'a> PlannedMount<'a> {
             );
         }
         if self.is_bind() {
-            return self.make_bind(steps, &inputs.bundle.dir, &target, flags | ask);
+            return self.make_bind(steps, &inputs.bundle.dir, &target, flags);
         }
         if self.options.copy_up && !self.is_tmpfs() {
             return Err(self.problem("has the option tmpcopyup, which only a tmpfs can have"));
@@ -207,6 +206,10 @@ impl<'a> PlannedMount<'a> {
             "cgroup" => {
                 let source = cgroup_source(inputs);
                 self.make_fs(steps, &target, ("cgroup2", label), flags | how, source)
+            }
+            "sysfs" => {
+                let source = sysfs_source(inputs);
+                self.make_fs(steps, &target, ("sysfs", label), flags | how, source)
             }
             fstype => self.make_fs(steps, &target, (fstype, label), flags | how, None),
         };
@@ -385,6 +388,14 @@ impl<'a> PlannedMount<'a> {
 /// written (moby issue 24000, containerd issue 3221). So only the mount is.
 fn shares_superblock(fstype: &str) -> bool {
     matches!(fstype, "sysfs" | "mqueue" | "cgroup2")
+}
+
+/// What is bound where the kernel permits no new sysfs: it shows the network namespace, and that has to belong to the user
+/// namespace. As crun.
+fn sysfs_source(inputs: &Inputs<'_>) -> Option<PathBuf> {
+    let namespaces = &inputs.namespaces;
+    let may_be_refused = namespaces.has(CLONE_NEWUSER) && !namespaces.is_new(CLONE_NEWNET);
+    may_be_refused.then(|| "/sys".into())
 }
 
 /// What is bound where cgroup2 may not be mounted: the container's own cgroup where it is to see only that, else all.

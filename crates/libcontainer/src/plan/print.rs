@@ -220,6 +220,13 @@ fn net_device_lines(plan: &Plan, lines: &mut Vec<Line>) {
 }
 
 fn id_maps(plan: &Plan, lines: &mut Vec<Line>) {
+    if let Some(maps) = &plan.spawn.joined_id_maps {
+        for (kind, mappings) in [("gid", &maps.gids), ("uid", &maps.uids)] {
+            let text = IdMaps::lines(mappings).trim_end().replace('\n', ", ");
+            let step = format!("compare the {kind} map: {text}");
+            runtime(lines, &format!("/linux/{kind}Mappings"), step);
+        }
+    }
     let Some(maps) = &plan.spawn.id_maps else { return };
     if maps.deny_setgroups {
         runtime(lines, "/linux/gidMappings", "forbid setgroups in the user namespace");

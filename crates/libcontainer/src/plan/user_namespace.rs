@@ -42,10 +42,20 @@ impl IdMaps {
         }
         lines
     }
+
+    /// The mappings in a map file; those of [`Self::lines`], with whatever blanks.
+    pub(crate) fn parse(text: &str) -> Option<Vec<LinuxIdMapping>> {
+        let mapping = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse);
+            let mut next = || numbers.next()?.ok();
+            Some(LinuxIdMapping { container_id: next()?, host_id: next()?, size: next()? })
+        };
+        text.lines().map(mapping).collect()
+    }
 }
 
 /// What an id of the container is on the host.
-pub(super) fn on_host(mappings: &[LinuxIdMapping], id: u32) -> Option<u32> {
+pub(crate) fn on_host(mappings: &[LinuxIdMapping], id: u32) -> Option<u32> {
     mappings.iter().find_map(|map| {
         let offset = id.checked_sub(map.container_id)?;
         (offset < map.size).then(|| map.host_id.checked_add(offset)).flatten()
@@ -166,6 +176,15 @@ mod tests {
         assert_eq!(on_host(&MAPS, 9), Some(u32::MAX - 5));
         assert_eq!(on_host(&MAPS, 10), None);
         assert_eq!(on_host(&[], 0), None);
+    }
+
+    #[test]
+    fn mappings_of_the_kernels_file_are_read() {
+        let text = "         0       1000          1\n         5 4294967286          5\n";
+        assert_eq!(IdMaps::parse(text).unwrap(), MAPS);
+        assert_eq!(IdMaps::parse("").unwrap(), []);
+        assert_eq!(IdMaps::parse("0 1\n"), None);
+        assert_eq!(IdMaps::parse("0 1 x\n"), None);
     }
 
     #[test]

@@ -92,7 +92,6 @@ pub(super) const MOUNT_OP: Words = &[
     ("PLAIN", mount_flags::PLAIN as u64),
     ("KEPT", mount_flags::KEPT as u64),
     ("ID_MAP", mount_flags::ID_MAP as u64),
-    ("ASK_FOR_SOURCE", mount_flags::ASK_FOR_SOURCE as u64),
 ];
 
 /// Resource limits by number; on x86, ARM, RISC-V, POWER and s390 alike (`<asm-generic/resource.h>`).

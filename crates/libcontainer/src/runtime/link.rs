@@ -45,7 +45,7 @@ pub(crate) enum Asked {
     Listener(i32),
     /// It waits until this mount, which is attached nowhere, has the id mapping that the op of this index wants.
     IdMap(u16, OwnedFd),
-    /// It waits until we have sent it the source of the mount that the op of this index makes.
+    /// It waits for what the op of this index has on the host, which it may not reach itself.
     Source(u16),
     /// It goes on: network devices, into the namespace of this socket.
     Network(OwnedFd),

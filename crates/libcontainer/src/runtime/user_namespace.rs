@@ -99,6 +99,46 @@ pub(crate) fn map_container(pid: i32, pidfd: BorrowedFd<'_>, maps: &IdMaps) -> R
     Ok(())
 }
 
+/// The maps of the user namespace that a process is in, as this process's sees them.
+///
+/// # Errors
+/// The process is gone.
+pub(crate) fn maps_of(pid: i32) -> Result<IdMaps, Error> {
+    let read = |file: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        let text = crate::host::read_file(&path)?;
+        let garbled =
+            || Error::Os { call: path.clone(), source: io::ErrorKind::InvalidData.into() };
+        IdMaps::parse(&String::from_utf8_lossy(&text)).ok_or_else(garbled)
+    };
+    Ok(IdMaps { uids: read("uid_map")?, gids: read("gid_map")?, deny_setgroups: false })
+}
+
+/// Looks whether the user namespace that a process has joined has these maps, in whatever order: containerd and CRI-O repeat
+/// them beside the path.
+///
+/// # Errors
+/// In the words of runc: it has others.
+pub(crate) fn compare_maps(pid: i32, expected: &IdMaps) -> Result<(), Error> {
+    let found = maps_of(pid)?;
+    let sorted = |mappings: &[LinuxIdMapping]| {
+        let mut lines: Vec<_> =
+            mappings.iter().map(|map| (map.container_id, map.host_id, map.size)).collect();
+        lines.sort_unstable();
+        lines
+    };
+    for (pointer, found, expected) in [
+        ("/linux/uidMappings", &found.uids, &expected.uids),
+        ("/linux/gidMappings", &found.gids, &expected.gids),
+    ] {
+        if sorted(found) != sorted(expected) {
+            let problem = "user namespaces enabled, but both namespace path and non-matching mapping specified -- you may only provide one";
+            return Err(Error::Property { pointer: pointer.into(), problem: problem.into() });
+        }
+    }
+    Ok(())
+}
+
 /// A new user namespace with these maps, which lives as long as the fd or what is made with it.
 ///
 /// # Errors

@@ -11,7 +11,6 @@ pub mod bpf;
 pub mod confine;
 pub mod idle;
 pub mod mount;
-pub mod mount_source;
 pub mod namespace;
 pub mod netlink;
 pub mod pidfd;

@@ -25,5 +25,3 @@ pub const PLAIN: u32 = 128;
 pub const KEPT: u32 = 256;
 /// The detached mount goes to the runtime, which gives it an id mapping ([`crate::Frame::IdMap`]).
 pub const ID_MAP: u32 = 512;
-/// Bind: a source that init may not reach (EACCES) is opened by the runtime ([`crate::Frame::Source`]).
-pub const ASK_FOR_SOURCE: u32 = 1024;

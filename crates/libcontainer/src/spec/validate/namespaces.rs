@@ -62,6 +62,12 @@ fn check_user(linux: &Linux) -> Check {
             "user namespaces enabled, but no namespace path to join nor mappings to apply specified",
         );
     }
+    for (kind, (pointer, mappings)) in ["uid", "gid"].into_iter().zip(mappings) {
+        if new && mappings.is_empty() {
+            let problem = format!("user namespaces enabled, but no {kind} mappings found");
+            return fail(pointer, problem);
+        }
+    }
     Ok(())
 }
 
