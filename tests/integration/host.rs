@@ -34,6 +34,8 @@ pub enum Need {
     CapSysResource,
     /// AppArmor is on.
     AppArmor,
+    /// SELinux is on: `cargo xtask test` boots a VM for that.
+    Selinux,
     /// A pseudo-terminal can be made.
     Terminal,
     /// A namespace kind that /proc/self/ns has.
@@ -73,6 +75,7 @@ impl Unmet {
                 | Need::NotOn(..)
                 | Need::HybridCgroup
                 | Need::Strace
+                | Need::Selinux
                 | Need::Systemd
         )
     }
@@ -207,6 +210,7 @@ impl Host {
             Need::Systemd => {
                 met(Path::new("/run/systemd/system").exists(), "not booted by systemd")
             }
+            Need::Selinux => met(has_selinux(), "/sys/kernel/security/lsm does not name it"),
             Need::Strace => met(in_path("strace"), "not in PATH"),
             Need::NotOrdinaryUser(_) => {
                 met(!matches!(self.view, View::User(_)), "CORTEN_TEST_ROOTLESS is set")
@@ -241,6 +245,11 @@ impl fmt::Display for Host {
 /// Whether this is the project's VM: slow, and all needs are met.
 pub fn is_vm() -> bool {
     std::env::var_os("CORTEN_VM").is_some_and(|value| value == "1")
+}
+
+fn has_selinux() -> bool {
+    let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    modules.trim().split(',').any(|module| module == "selinux")
 }
 
 pub fn has_apparmor() -> bool {

@@ -65,6 +65,7 @@ mod schema;
 mod seccomp;
 mod seccomp_agent;
 mod seccomp_notify;
+mod selinux;
 mod sysctl;
 mod systemd;
 mod update;
@@ -93,6 +94,7 @@ fn tests() -> Vec<Test> {
         users::tests(),
         scheduling::tests(),
         seccomp::tests(),
+        selinux::tests(),
         seccomp_notify::tests(),
         lsm::tests(),
         callers::tests(),

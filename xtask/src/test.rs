@@ -64,7 +64,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let without = stage("integration tests where openat2 is hidden", || without_openat2(arguments));
     let in_vm =
         stage("integration tests and attacks that need the VM", || in_vm(arguments, &skipped));
-    summary(&[on_host, hybrid, budgets, without, in_vm], &skipped)
+    let selinux = stage("labels, in a VM with SELinux", || with_selinux(arguments));
+    summary(&[on_host, hybrid, budgets, without, selinux, in_vm], &skipped)
 }
 
 fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
@@ -141,18 +142,12 @@ fn all_tests() -> Command {
 fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
     let names: Vec<&str> =
         skipped.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
-    if arguments.no_vm {
-        return Ok(Verdict::Skipped("--no-vm".to_owned()));
-    }
-    if env::var_os("RUNTIME").is_some() {
-        return Ok(Verdict::Skipped("RUNTIME is set: peers are run on the host only".to_owned()));
-    }
     if names.is_empty() && !arguments.all_in_vm {
         println!("this host ran every test: nothing is left for the VM");
         return Ok(Verdict::Passed);
     }
-    if let Err(error) = machine::ensure("qemu-system-x86_64", "qemu-system-x86") {
-        return Ok(Verdict::Skipped(format!("{error:#}")));
+    if let Some(verdict) = without_vm(arguments) {
+        return Ok(verdict);
     }
     let only = if arguments.all_in_vm {
         String::new()
@@ -166,7 +161,43 @@ fn in_vm(arguments: &Arguments, skipped: &str) -> Result<Verdict> {
     };
     let calls: Vec<_> = programs.iter().map(call).collect();
     let command = format!("failed=0; {}; exit $failed", calls.join("; "));
-    let vm = vm::Arguments { timeout: 1500, ..vm::Arguments::new(&arguments.kernel, command) };
+    in_minimal_vm(arguments, "", command, programs)
+}
+
+/// What needs SELinux, which a kernel has in the place of AppArmor.
+fn with_selinux(arguments: &Arguments) -> Result<Verdict> {
+    if let Some(verdict) = without_vm(arguments) {
+        return Ok(verdict);
+    }
+    let program = test_program("integration")?;
+    let command = format!("{} selinux::", program.display());
+    in_minimal_vm(arguments, "security=selinux", command, vec![program])
+}
+
+/// Why there is none.
+fn without_vm(arguments: &Arguments) -> Option<Verdict> {
+    let why = if arguments.no_vm {
+        "--no-vm".to_owned()
+    } else if env::var_os("RUNTIME").is_some() {
+        "RUNTIME is set: peers are run on the host only".to_owned()
+    } else {
+        format!("{:#}", machine::ensure("qemu-system-x86_64", "qemu-system-x86").err()?)
+    };
+    Some(Verdict::Skipped(why))
+}
+
+/// Runs `command` with the debug build, these test programs and the files of the tests.
+fn in_minimal_vm(
+    arguments: &Arguments,
+    append: &str,
+    command: String,
+    programs: Vec<PathBuf>,
+) -> Result<Verdict> {
+    let vm = vm::Arguments {
+        timeout: 1500,
+        append: append.to_owned(),
+        ..vm::Arguments::new(&arguments.kernel, command)
+    };
     let mut extra = vm::corten_at(machine::build(Profile::Debug, &[])?);
     extra.extend(programs.into_iter().map(|program| (program.clone(), program)));
     extra.extend(vm::tree(&machine::workspace()?.join("tests"))?);
