@@ -39,6 +39,7 @@ table! {
     create_that_fails_leaves_no_unit: [Root, Systemd],
     create_killed_at_random_moments_leaves_no_unit: [Root, Systemd, Corten("the others lose what a killed create has made")],
     limits_are_properties: [Root, Systemd, NotOn("runc", "1.1 has old weights"), NotOn("crun", "1.21 has old weights")],
+    scope_has_every_controller_that_its_slice_could_have: [Root, Systemd, NotOn("crun", "has those that systemd delegates")],
     limits_stay_after_daemon_reload: [Root, Systemd],
     update_tells_systemd: [Root, Systemd, NotOn("crun", "1.21 does not tell the quota")],
     update_that_is_refused_leaves_the_properties: [Root, Systemd, Corten("theirs is no transaction")],
@@ -370,6 +371,16 @@ fn limits_are_properties(runtime: &Runtime) -> TestResult {
     // Rounded since runc 1.4; Debian's is older.
     let quota = if runtime.is("corten") { "34000 100000" } else { "33300 100000" };
     files_are(runtime, &id, &[("cpu.max", quota)])
+}
+
+/// systemd delegates those that it knows.
+fn scope_has_every_controller_that_its_slice_could_have(runtime: &Runtime) -> TestResult {
+    let (id, _) = created(runtime, FOREVER, |_| {})?;
+    let slices = resources::file(runtime, &id, "../cgroup.controllers")?;
+    ensure_eq!(resources::file(runtime, &id, "cgroup.controllers")?, slices);
+    let roots = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+    ensure_eq!(slices, roots.trim_end());
+    Ok(())
 }
 
 fn limits_stay_after_daemon_reload(runtime: &Runtime) -> TestResult {

@@ -88,6 +88,20 @@ impl Cgroup {
         }
     }
 
+    /// Makes those work as well that systemd knows nothing of (hugetlb, rdma, misc) and the root has: runc does. Where that fails, what
+    /// needs one of them will say so.
+    pub(super) fn enable_the_rest(&self) -> Result<(), Error> {
+        let own = self.controllers()?;
+        match self.enable_from_root(&own, &[]) {
+            Ok(None) => {}
+            Ok(Some(Obstacle { controller, path, errno })) => {
+                log::debug!("controller {controller} below {}: {errno}", path.display());
+            }
+            Err(errno) => log::debug!("controllers of {}: {errno}", self.path.display()),
+        }
+        Ok(())
+    }
+
     fn controllers(&self) -> Result<Vec<String>, Error> {
         words(&self.directory, "cgroup.controllers")
             .map_err(|errno| self.at("read cgroup.controllers")(errno.into()))

@@ -84,6 +84,9 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`Error::Cgroup`], [`Error::Property`], [`Error::Unsupported`].
     pub fn prepare(&self, cgroup: &Cgroup) -> Result<(), Error> {
+        if self.unit.manager == Manager::System {
+            cgroup.enable_the_rest()?;
+        }
         cgroup.furnish(self.plan, &self.facts.bound_to_v1, |program| self.attach(cgroup, program))
     }
 
