@@ -25,6 +25,7 @@ table! {
     kill_all_without_cgroup_reaches_the_pid_namespace: [Root, OURS],
     delete_force_without_cgroup_ends_all: [Root, NO_FLAG],
     kill_without_cgroup_and_pid_namespace_ends_init_and_warns: [Root, OURS],
+    create_without_cgroup_and_pid_namespace_is_discouraged: [Root, OURS],
     what_needs_a_cgroup_says_so: [Root, OURS],
     limits_without_cgroup_are_refused: [Root, OURS],
     create_without_cgroup_that_fails_leaves_nothing: [Root, NO_FLAG],
@@ -141,6 +142,23 @@ fn kill_without_cgroup_and_pid_namespace_ends_init_and_warns(runtime: &Runtime) 
             rustix::process::Pid::from_raw(pid).ok_or("pid")?,
             rustix::process::Signal::KILL,
         )?;
+    }
+    Ok(())
+}
+
+/// In runc's words, which its own suite looks for.
+fn create_without_cgroup_and_pid_namespace_is_discouraged(runtime: &Runtime) -> TestResult {
+    for shares_pids in [true, false] {
+        let bundle = runtime.bundle_with(&["true"], |config| {
+            config["linux"]["resources"] = Value::Null;
+            if shares_pids {
+                remove(config, "/linux/namespaces", "type", "pid");
+            }
+        })?;
+        let (id, path) = (runtime.new_id(), bundle.path().to_str().ok_or("path")?);
+        let created = call(runtime, &["create", "--bundle", path, &id])?.ok()?;
+        let is_said = created.stderr.contains("Such configuration is strongly discouraged");
+        ensure!(is_said == shares_pids, "{created}");
     }
     Ok(())
 }

@@ -67,6 +67,10 @@ impl Container {
     }
 }
 
+/// As runc says it.
+const NO_MEMBERS: &str = "creating a container with no cgroup and no private pid namespace. Such configuration is strongly discouraged: \
+     it is impossible to properly kill all of its processes";
+
 fn create(
     options: &CreateOptions,
     start_at_once: bool,
@@ -115,6 +119,9 @@ fn carry_out(
     let cgroup = Made::new(intent.cgroup.as_ref());
     let undo_cgroup = Undo::new(&cgroup, Made::remove);
     let scope = place.create(&cgroup)?;
+    if scope.is_none() && cgroup.fd().is_none() && !intent.private_pid_namespace {
+        log::warn!("{NO_MEMBERS}");
+    }
     drop(span);
 
     let undo_rdt = Undo::new(&rdt, Rdt::unmake);
