@@ -11,9 +11,6 @@ use serde_json::Value;
 /// The sections of other systems, of which the schemas are not here: a row for each as a whole.
 const OTHER_SYSTEMS: &[&str] = &["solaris", "windows", "vm", "zos", "freebsd"];
 
-/// Properties whose rows may say `in work`: of features that are being built. Empty in a release.
-const IN_WORK: &[&str] = &["/linux/uidMappings"];
-
 /// What features-linux.md has and its schema of 1.3 has forgotten; and what has no schema at all.
 const ONLY_IN_PROSE: &[(&str, &[&str])] = &[
     (
@@ -179,11 +176,7 @@ fn every_row_says_how_and_names_tests_that_exist() {
     let mut problems = Vec::new();
     for Row { heading, cells } in &rows {
         let name = format!("{heading}: {}", cells[0]);
-        let in_work = cells.iter().any(|cell| cell == "in work");
-        if in_work && IN_WORK.iter().any(|feature| cells[0].contains(feature)) {
-            continue;
-        }
-        if in_work || cells.len() != 3 || cells.iter().any(String::is_empty) {
+        if cells.len() != 3 || cells.iter().any(String::is_empty) {
             problems.push(format!("{name}: a cell is empty, or there are not three"));
             continue;
         }

@@ -32,8 +32,8 @@ pub struct Stats {
     pub blkio: Blkio,
     /// Huge pages, by their size as in `2MB`.
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    /// Cache and memory bandwidth: of a container with `linux.intelRdt`.
-    pub intel_rdt: IntelRdt,
+    /// Cache and memory bandwidth, as runc has it; empty without `linux.intelRdt`.
+    pub intel_rdt: serde_json::Map<String, serde_json::Value>,
     /// `null`.
     pub network_interfaces: (),
 }
@@ -178,85 +178,6 @@ pub struct Hugetlb {
     pub usage: u64,
     /// How often the limit was in the way.
     pub failcnt: u64,
-}
-
-/// What resctrl tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct IntelRdt {
-    /// Of the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub l3_cache_info: Option<L3CacheInfo>,
-    /// The line of the host.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub l3_cache_schema_root: String,
-    /// The line of the container's class.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub l3_cache_schema: String,
-    /// Of the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mem_bw_info: Option<MemBwInfo>,
-    /// The line of the host.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub mem_bw_schema_root: String,
-    /// The line of the container's class.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub mem_bw_schema: String,
-    /// All lines of the container's class.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub schemata: Vec<String>,
-    /// By cache, where the host counts it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mbm_stats: Option<Vec<MemoryBandwidth>>,
-    /// By cache, where the host counts it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cmt_stats: Option<Vec<CacheOccupancy>>,
-}
-
-/// How the cache can be divided.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct L3CacheInfo {
-    /// All bits.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub cbm_mask: String,
-    /// The fewest.
-    #[serde(skip_serializing_if = "is_unset")]
-    pub min_cbm_bits: u64,
-    /// How many classes there can be.
-    #[serde(skip_serializing_if = "is_unset")]
-    pub num_closids: u64,
-}
-
-/// How memory bandwidth can be divided.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct MemBwInfo {
-    /// The step, in percent.
-    #[serde(skip_serializing_if = "is_unset")]
-    pub bandwidth_gran: u64,
-    /// Whether percent is what it is.
-    #[serde(skip_serializing_if = "is_unset")]
-    pub delay_linear: u64,
-    /// The least, in percent.
-    #[serde(skip_serializing_if = "is_unset")]
-    pub min_bandwidth: u64,
-    /// How many classes there can be.
-    #[serde(skip_serializing_if = "is_unset")]
-    pub num_closids: u64,
-}
-
-/// What went through one cache, in bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct MemoryBandwidth {
-    /// To all memory.
-    pub mbm_total_bytes: u64,
-    /// To the memory that is near.
-    pub mbm_local_bytes: u64,
-}
-
-/// What is in one cache, in bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct CacheOccupancy {
-    /// Of the group's.
-    pub llc_occupancy: u64,
 }
 
 /// Pressure stall information (`Documentation/accounting/psi.rst`).

@@ -15,12 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use serde_json::{Map, Value};
 
 use crate::cgroup::file;
 use crate::error::Error;
 use crate::plan::RdtPlan;
 use crate::state::RdtRecord;
-use crate::stats::IntelRdt;
 
 const POINTER: &str = "/linux/intelRdt";
 /// Where the kernel makes a directory for it.
@@ -48,10 +48,7 @@ impl<'a> Rdt<'a> {
     /// There is no resctrl; the class is not there and nothing says what it should be; it is there and something else.
     pub fn look(plan: Option<&'a RdtPlan>) -> Result<Self, Error> {
         let Some(plan) = plan else { return Ok(Self(None)) };
-        let root = open_root().map_err(|error| problem("", &format!("find resctrl: {error}")))?;
-        let root = root.ok_or_else(|| {
-            problem("", "no resctrl file system is mounted on this host (Intel RDT)")
-        })?;
+        let root = find_root()?.ok_or_else(no_resctrl)?;
         Ok(Self(Some(Asked::look(plan, root)?)))
     }
 
@@ -99,31 +96,21 @@ impl<'a> Asked<'a> {
         for (property, line) in &plan.lines {
             let resource = schemata::resource(line);
             if schemata::line_of(&supported, resource).is_none() {
-                let text = format!("resctrl has no resource {resource:?} on this host");
-                return Err(problem(property, &text));
+                return refuse(property, "resctrl of this host has no resource ", resource);
             }
         }
         let group = open_group(root.as_fd(), &plan.group);
-        let group_is_there = match &group {
+        let group_is_there = match group {
             Ok(group) => {
                 compare(plan, root.as_fd(), group.as_fd())?;
                 true
             }
             Err(Errno::NOENT) if plan.is_named && plan.lines.is_empty() => {
-                let text = format!(
-                    "there is no class of service {:?}, and no schema for a new one",
-                    plan.group
-                );
-                return Err(problem("closID", &text));
+                let text = "without a schema it must be there, and there is no class of service ";
+                return refuse("closID", text, &plan.group);
             }
             Err(Errno::NOENT) => false,
-            Err(errno) => {
-                let error = io::Error::from(*errno);
-                return Err(problem(
-                    "closID",
-                    &format!("open the class {:?}: {error}", plan.group),
-                ));
-            }
+            Err(errno) => return Err(refused(root.as_fd(), "closID", "open the class", errno)),
         };
         Ok(Self { plan, root, group_is_there, made: Cell::new(0) })
     }
@@ -203,8 +190,7 @@ fn compare(plan: &RdtPlan, root: BorrowedFd<'_>, group: BorrowedFd<'_>) -> Resul
 /// # Errors
 /// The kernel refuses.
 pub(crate) fn enter(record: &RdtRecord, pid: i32) -> Result<(), Error> {
-    let root = open_root().map_err(|error| problem("", &format!("find resctrl: {error}")))?;
-    match root {
+    match find_root()? {
         Some(root) if open_group(root.as_fd(), &record.group).is_ok() => {
             assign(root.as_fd(), record, pid)
         }
@@ -228,15 +214,14 @@ fn assign(root: BorrowedFd<'_>, record: &RdtRecord, pid: i32) -> Result<(), Erro
 /// # Errors
 /// It is gone, or the kernel refuses.
 pub(crate) fn update(record: &RdtRecord, lines: &str) -> Result<(), Error> {
-    let root = open_root().map_err(|error| problem("", &format!("find resctrl: {error}")))?;
-    let root = root.ok_or_else(|| problem("", "no resctrl file system is mounted"))?;
+    let root = find_root()?.ok_or_else(no_resctrl)?;
     let written = open_group(root.as_fd(), &record.group)
         .and_then(|group| file::write(&group, "schemata", lines));
     written.map_err(|errno| refused(root.as_fd(), "", &format!("write {lines:?}"), errno))
 }
 
 /// What the groups of a container tell; nothing without resctrl.
-pub(crate) fn stats(record: &RdtRecord) -> IntelRdt {
+pub(crate) fn stats(record: &RdtRecord) -> Map<String, Value> {
     let root = open_root().ok().flatten();
     root.map(|root| stats::read(root.as_fd(), record)).unwrap_or_default()
 }
@@ -249,8 +234,7 @@ pub(crate) fn remove(record: &RdtRecord) -> Result<(), Error> {
     if record.made.is_empty() {
         return Ok(());
     }
-    let root = open_root().map_err(|error| problem("", &format!("find resctrl: {error}")))?;
-    let Some(root) = root else { return Ok(()) };
+    let Some(root) = find_root()? else { return Ok(()) };
     for path in record.made.iter().rev() {
         remove_group(root.as_fd(), path).map_err(|errno| {
             refused(root.as_fd(), "", &format!("remove the group {path}"), errno)
@@ -265,6 +249,14 @@ fn remove_group(root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<()> {
         Err(Errno::NOENT) => Ok(()),
         removed => removed,
     }
+}
+
+fn find_root() -> Result<Option<OwnedFd>, Error> {
+    open_root().map_err(|error| problem("", &format!("find resctrl: {error}")))
+}
+
+fn no_resctrl() -> Error {
+    problem("", "no resctrl file system is mounted on this host (Intel RDT)")
 }
 
 /// The root of resctrl, at the usual place or wherever it is mounted; `None`: nowhere.
@@ -304,6 +296,10 @@ fn refused(root: BorrowedFd<'_>, property: &str, what: &str, errno: Errno) -> Er
         "" | "ok" => problem(property, &format!("{what}: {error}")),
         told => problem(property, &format!("{what}: {error}: {told}")),
     }
+}
+
+fn refuse<T>(property: &str, text: &str, name: &str) -> Result<T, Error> {
+    Err(problem(property, &format!("{text}{name:?}")))
 }
 
 fn problem(property: &str, problem: &str) -> Error {

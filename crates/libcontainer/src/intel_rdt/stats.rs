@@ -2,86 +2,89 @@
 //!
 //! Runs in: runtime.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use serde_json::{Map, Value};
 
 use super::{open_group, schemata, text};
 use crate::state::RdtRecord;
-use crate::stats::{CacheOccupancy, IntelRdt, L3CacheInfo, MemBwInfo, MemoryBandwidth};
+
+/// What the kernel tells of each resource that can be divided: its name here, what runc calls it, the files in `info`.
+const RESOURCES: [(&str, &str, &[&str]); 2] = [
+    ("L3", "l3_cache", &["cbm_mask", "min_cbm_bits", "num_closids"]),
+    ("MB", "mem_bw", &["bandwidth_gran", "delay_linear", "min_bandwidth", "num_closids"]),
+];
+
+/// What it counts: the list that runc prints, and the numbers in it.
+const COUNTED: [(&str, &[&str]); 2] =
+    [("mbm_stats", &["mbm_total_bytes", "mbm_local_bytes"]), ("cmt_stats", &["llc_occupancy"])];
 
 /// The numbers of the groups of `record` below `root`.
-pub(super) fn read(root: BorrowedFd<'_>, record: &RdtRecord) -> IntelRdt {
-    let Ok(group) = open_group(root, &record.group) else { return IntelRdt::default() };
-    use std::os::fd::AsFd as _;
+pub(super) fn read(root: BorrowedFd<'_>, record: &RdtRecord) -> Map<String, Value> {
+    let mut found = Map::new();
+    let Ok(group) = open_group(root, &record.group) else { return found };
     let (of_root, of_group) = (text(root, "schemata"), text(group.as_fd(), "schemata"));
-    let line = |text: &str, resource: &str| {
-        schemata::line_of(text, resource).map(str::to_owned).unwrap_or_default()
-    };
-    let has = |name: &str| open_group(root, name).is_ok();
-    let mut found = IntelRdt {
-        schemata: of_group.lines().map(|line| line.trim().to_owned()).collect(),
-        ..IntelRdt::default()
-    };
-    if has("info/L3") {
-        found.l3_cache_info = Some(L3CacheInfo {
-            cbm_mask: text(root, "info/L3/cbm_mask").trim().to_owned(),
-            min_cbm_bits: number(root, "info/L3/min_cbm_bits"),
-            num_closids: number(root, "info/L3/num_closids"),
+    for (resource, name, files) in RESOURCES {
+        let info = format!("info/{resource}");
+        if open_group(root, &info).is_err() {
+            continue;
+        }
+        let numbers = files.iter().filter_map(|file| {
+            // A mask is text, and a 0 is left out, as runc has it.
+            let value = text(root, &format!("{info}/{file}")).trim().to_owned();
+            let number = if *file == "cbm_mask" { None } else { value.parse::<u64>().ok() };
+            let is_nothing = value.is_empty() || number == Some(0);
+            let value = number.map_or(Value::String(value), Value::from);
+            (!is_nothing).then(|| ((*file).to_owned(), value))
         });
-        found.l3_cache_schema_root = line(&of_root, "L3");
-        found.l3_cache_schema = line(&of_group, "L3");
+        found.insert(format!("{name}_info"), numbers.collect::<Map<_, _>>().into());
+        for (end, text) in [("schema_root", &of_root), ("schema", &of_group)] {
+            if let Some(line) = schemata::line_of(text, resource) {
+                found.insert(format!("{name}_{end}"), line.into());
+            }
+        }
     }
-    if has("info/MB") {
-        found.mem_bw_info = Some(MemBwInfo {
-            bandwidth_gran: number(root, "info/MB/bandwidth_gran"),
-            delay_linear: number(root, "info/MB/delay_linear"),
-            min_bandwidth: number(root, "info/MB/min_bandwidth"),
-            num_closids: number(root, "info/MB/num_closids"),
-        });
-        found.mem_bw_schema_root = line(&of_root, "MB");
-        found.mem_bw_schema = line(&of_group, "MB");
-    }
+    let lines: Vec<Value> = of_group.lines().map(|line| line.trim().into()).collect();
+    found.insert("schemata".to_owned(), lines.into());
     monitored(root, record, &mut found);
     found
 }
 
 /// Of the container's own group; without one of the whole class, as with runc.
-fn monitored(root: BorrowedFd<'_>, record: &RdtRecord, found: &mut IntelRdt) {
+fn monitored(root: BorrowedFd<'_>, record: &RdtRecord, found: &mut Map<String, Value>) {
     let features = text(root, "info/L3_MON/mon_features");
-    let has = |name: &str| features.lines().any(|feature| feature == name);
-    let bandwidth = has("mbm_total_bytes") || has("mbm_local_bytes");
-    let occupancy = has("llc_occupancy");
     let group = record.monitor.as_ref().unwrap_or(&record.group);
-    let path =
-        |name: &str| if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") };
-    let mut domains = directories(root, &path("mon_data"));
-    domains.sort_unstable();
-    let number = |domain: &str, name: &str| match has(name) {
-        true => number(root, &format!("{}/{name}", path(&format!("mon_data/{domain}")))),
-        false => 0,
-    };
-    if bandwidth {
-        let one = |domain: &String| MemoryBandwidth {
-            mbm_total_bytes: number(domain, "mbm_total_bytes"),
-            mbm_local_bytes: number(domain, "mbm_local_bytes"),
+    let data = format!("./{group}/mon_data");
+    for (list, files) in COUNTED {
+        let is_counted = |file: &str| features.lines().any(|feature| feature == file);
+        if !files.iter().any(|file| is_counted(file)) {
+            continue;
+        }
+        let of_domain = |domain: &String| {
+            let number = |file: &&str| {
+                // 0 where it is not counted, or `Unavailable` for now.
+                let text = text(root, &format!("{data}/{domain}/{file}"));
+                let number = text.trim().parse::<u64>().unwrap_or(0);
+                ((*file).to_owned(), number.into())
+            };
+            Value::Object(files.iter().map(number).collect())
         };
-        found.mbm_stats = Some(domains.iter().map(one).collect());
-    }
-    if occupancy {
-        let one =
-            |domain: &String| CacheOccupancy { llc_occupancy: number(domain, "llc_occupancy") };
-        found.cmt_stats = Some(domains.iter().map(one).collect());
+        let domains: Vec<Value> = directories(root, &data).iter().map(of_domain).collect();
+        found.insert(list.to_owned(), domains.into());
     }
 }
 
+/// The domains, by name: one for each cache.
 fn directories(root: BorrowedFd<'_>, path: &str) -> Vec<String> {
     let entries =
         open_group(root, path).and_then(|directory| rustix::fs::Dir::read_from(&directory));
-    let entries = entries.into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-    names.filter(|name| !name.starts_with('.')).collect()
-}
-
-/// 0 where the kernel does not tell, or says `Unavailable`.
-fn number(root: BorrowedFd<'_>, path: &str) -> u64 {
-    text(root, path).trim().parse().unwrap_or(0)
+    let mut names = Vec::new();
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy();
+        if !name.starts_with('.') {
+            names.push(name.into_owned());
+        }
+    }
+    names.sort_unstable();
+    names
 }

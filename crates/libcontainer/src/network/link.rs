@@ -2,7 +2,6 @@
 //!
 //! Runs in: runtime.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -71,11 +70,6 @@ impl Link {
     pub fn all(socket: &Socket) -> io::Result<Vec<Self>> {
         let request = Request::of_all(RTM_GETLINK, &[0; LINK_HEAD]);
         Ok(socket.ask(request, LINK_HEAD)?.iter().map(Self::of).collect())
-    }
-
-    /// The names of all.
-    pub fn names(socket: &Socket) -> io::Result<BTreeSet<String>> {
-        Ok(Self::all(socket)?.into_iter().map(|link| link.name).collect())
     }
 
     /// Whether both are one device, in whatever namespace: it keeps its hardware addresses. One without any (tun) is

@@ -11,7 +11,6 @@ mod link;
 mod netlink;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -66,12 +65,10 @@ impl<'a> Devices<'a> {
     /// One cannot be moved; [`Self::give_back`] brings back those that were.
     pub fn move_to(&self, socket: OwnedFd) -> Result<(), Error> {
         let (Some(host), Some(first)) = (&self.host, self.found.first()) else { return Ok(()) };
-        let of_namespace = |error: io::Error| {
-            problem(first.wanted, &format!("the container's network namespace: {error}"))
-        };
-        let socket = Socket::of(socket).map_err(of_namespace)?;
-        let namespace = socket.namespace().map_err(of_namespace)?;
-        if is_same(&namespace, &host.namespace().map_err(of_namespace)?).map_err(of_namespace)? {
+        let failed = |error| first.failed("look at the container's network namespace", &error);
+        let socket = Socket::of(socket).map_err(failed)?;
+        let namespace = socket.namespace().map_err(failed)?;
+        if is_same(&namespace, &host.namespace().map_err(failed)?).map_err(failed)? {
             return Err(problem(first.wanted, "the network namespace is the runtime's own"));
         }
         for Found { wanted, .. } in self.found.iter().filter(|found| !found.wanted.is_template()) {
@@ -81,15 +78,16 @@ impl<'a> Devices<'a> {
             }
         }
         let mut inside = self.inside.borrow_mut();
-        let inside = inside.insert(Inside { socket, moved: Vec::new() });
+        let Inside { socket, moved } = inside.insert(Inside { socket, moved: Vec::new() });
         // What has a name of its own first: a number is chosen among what is left.
-        let (named, numbered): (Vec<_>, Vec<_>) =
-            self.found.iter().enumerate().partition(|(_, found)| !found.wanted.is_template());
-        for (index, found) in named.into_iter().chain(numbered) {
-            let refused = |error: String| problem(found.wanted, &error);
-            let name = found.name_inside(&inside.socket).map_err(refused)?;
-            inside.moved.push((index, name.clone()));
-            found.move_in(host, &inside.socket, namespace.as_fd(), &name).map_err(refused)?;
+        for is_template in [false, true] {
+            for (index, found) in self.found.iter().enumerate() {
+                if found.wanted.is_template() == is_template {
+                    let name = found.name_inside(socket)?;
+                    moved.push((index, name.clone()));
+                    found.move_in(host, socket, namespace.as_fd(), &name)?;
+                }
+            }
         }
         Ok(())
     }
@@ -115,22 +113,14 @@ impl<'a> Devices<'a> {
 
 impl<'a> Found<'a> {
     fn look(host: &Socket, wanted: &'a NetDevice) -> Result<Self, Error> {
-        let name = &wanted.host_name;
-        let link = Link::find(host, name).map_err(|error| {
-            problem(
-                wanted,
-                &match error.raw_os_error() {
-                    Some(libc::ENODEV) => {
-                        format!("there is no network device {name:?} on the host")
-                    }
-                    _ => format!("find the network device {name:?}: {error}"),
-                },
-            )
+        let link = Link::find(host, &wanted.host_name).map_err(|error| {
+            let what = format!("find the network device {:?} on the host", wanted.host_name);
+            problem(wanted, &format!("{what}: {error}"))
         })?;
-        let addresses = link.addresses(host).map_err(|error| {
-            problem(wanted, &format!("read the addresses of {name:?}: {error}"))
-        })?;
-        Ok(Self { wanted, link, addresses })
+        let mut found = Self { wanted, link, addresses: Vec::new() };
+        let addresses = found.link.addresses(host);
+        found.addresses = addresses.map_err(|error| found.failed("read its addresses", &error))?;
+        Ok(found)
     }
 
     /// As runc: the name changes with the move, addresses that are permanent and global come along, and it is up.
@@ -140,26 +130,36 @@ impl<'a> Found<'a> {
         inside: &Socket,
         namespace: BorrowedFd<'_>,
         name: &str,
-    ) -> Result<(), String> {
-        let failed = |what: String| move |error: io::Error| format!("{what}: {error}");
+    ) -> Result<(), Error> {
         log::debug!("moving network device {} into the container as {name}", self.wanted.host_name);
-        let moved = self.link.move_to(host, namespace, name);
-        moved.map_err(failed(format!("move it into the container as {name:?}")))?;
-        let link = Link::find(inside, name).map_err(failed("find it in the container".into()))?;
+        self.link.move_to(host, namespace, name).map_err(|error| {
+            self.failed(&format!("move it into the container as {name:?}"), &error)
+        })?;
+        let link = Link::find(inside, name)
+            .map_err(|error| self.failed("find it in the container", &error))?;
         for address in self.addresses.iter().filter(|address| address.is_permanent_and_global()) {
-            let added = address.add(inside, link.index);
-            added.map_err(failed(format!("add the address {address} in the container")))?;
+            address.add(inside, link.index).map_err(|error| {
+                self.failed(&format!("add the address {address} in the container"), &error)
+            })?;
         }
-        link.set_up(inside).map_err(failed("set it up in the container".into()))
+        link.set_up(inside).map_err(|error| self.failed("set it up in the container", &error))
     }
 
     /// The name in the container: of a template the lowest number that is free, as the kernel would choose.
-    fn name_inside(&self, inside: &Socket) -> Result<String, String> {
+    fn name_inside(&self, inside: &Socket) -> Result<String, Error> {
+        let name = &self.wanted.name;
         if !self.wanted.is_template() {
-            return Ok(self.wanted.name.clone());
+            return Ok(name.clone());
         }
-        let taken = Link::names(inside).map_err(|error| format!("list the devices: {error}"))?;
-        Ok(first_free(&self.wanted.name, &taken))
+        let taken = Link::all(inside)
+            .map_err(|error| self.failed("list those in the container", &error))?;
+        let mut names = (0u32..).map(|number| name.replacen("%d", &number.to_string(), 1));
+        let is_free = |name: &String| taken.iter().all(|link| link.name != *name);
+        Ok(names.find(is_free).unwrap_or_default())
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Error {
+        problem(self.wanted, &format!("{what}: {error}"))
     }
 
     fn bring_back(&self, host: &Socket, inside: &Socket, name_inside: &str) -> io::Result<()> {
@@ -181,12 +181,6 @@ impl<'a> Found<'a> {
         }
         if self.link.is_up { link.set_up(host) } else { Ok(()) }
     }
-}
-
-/// `eth%d` with the lowest number that gives a name which is not taken.
-fn first_free(template: &str, taken: &BTreeSet<String>) -> String {
-    let mut names = (0u32..).map(|number| template.replacen("%d", &number.to_string(), 1));
-    names.find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
 fn is_same(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
