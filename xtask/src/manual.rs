@@ -151,7 +151,7 @@ mod tests {
     /// The long flags of a help text, which is made from the same tables by other code.
     fn flags(help: &str) -> Vec<String> {
         let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-        let words = lines.flat_map(|line| line.split([' ', ',']).take(3));
+        let words = lines.flat_map(|line| line.split([' ', ',', '[']).take(3));
         let long = words.filter(|word| word.starts_with("--"));
         // clap_mangen leaves out what every command has.
         long.filter(|word| *word != "--help").map(str::to_owned).collect()

@@ -91,7 +91,7 @@ struct ProcessFlags {
     cap: Vec<String>,
 
     /// Forbid new privileges; =false allows what config.json forbids
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true)]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true)]
     no_new_privs: Option<bool>,
 
     /// The AppArmor profile
