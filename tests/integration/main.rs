@@ -60,6 +60,7 @@ mod process;
 mod ps;
 mod resources;
 mod rootfs;
+mod rootless;
 mod scheduling;
 mod schema;
 mod seccomp;
@@ -120,6 +121,7 @@ fn tests() -> Vec<Test> {
         process::tests(),
         resources::tests(),
         rootfs::tests(),
+        rootless::tests(),
         memory_policy::tests(),
         mount_options::tests(),
         mounts::tests(),

@@ -172,6 +172,11 @@ impl Runtime {
         if makes_one && std::env::var_os("CORTEN_CGROUP_DRIVER").is_some_and(|is| is == "systemd") {
             global.push("--systemd-cgroup".into());
         }
+        // An ordinary user has 200 keys, and the kernel takes minutes to give back those of containers that have ended.
+        let mut arguments = arguments;
+        if makes_one && ordinary_user::mode().is_some() {
+            arguments.insert(1, "--no-new-keyring".into());
+        }
         Invocation {
             runtime: self,
             wrapper: wrapper_of_the_run(),
@@ -183,6 +188,7 @@ impl Runtime {
             stdout: None,
             stderr: None,
             patience: patience(),
+            replaced: false,
         }
     }
 
@@ -280,6 +286,8 @@ pub struct Invocation<'a> {
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     patience: Duration,
+    /// Whether the wrapper is all of it.
+    replaced: bool,
 }
 
 impl Invocation<'_> {
@@ -329,6 +337,12 @@ impl Invocation<'_> {
         self
     }
 
+    /// Another command in place of the runtime's, with its environment, its files and its patience.
+    pub fn replaced_by<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        self.replaced = true;
+        self.wrapped_by(words)
+    }
+
     /// Runs it by a shell with these redirections, to hand over descriptors: `.redirected("3</etc/passwd 4>&1")`.
     pub fn redirected(self, redirections: &str) -> Self {
         let script = format!("exec \"$@\" {redirections}");
@@ -355,8 +369,10 @@ impl Invocation<'_> {
             fs::OpenOptions::new().append(true).create_new(true).open(&stderr_path)?;
 
         let mut words = self.wrapper;
-        words.push(self.runtime.program.path.clone().into());
-        words.extend(self.global.into_iter().chain(self.arguments));
+        if !self.replaced {
+            words.push(self.runtime.program.path.clone().into());
+            words.extend(self.global.into_iter().chain(self.arguments));
+        }
         let (program, arguments) = words.split_first().ok_or("no program")?;
         let mut command = Command::new(program);
         command

@@ -6,6 +6,9 @@
 //! Runs in: runtime.
 
 use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags};
 
 use crate::error::{Error, with_causes};
 use crate::host;
@@ -41,6 +44,21 @@ pub(crate) fn done_without(plan: &CgroupPlan, error: Error) -> Result<(), Error>
             feature: format!("{}: {DELEGATION}", with_causes(&error)),
         },
     })
+}
+
+/// Whether this process may have one of its own go into the cgroup `path`: who moves must be able to write to `cgroup.procs` of
+/// the one that both are below (cgroups(7), "Delegation containment").
+///
+/// # Errors
+/// What procfs says.
+pub(crate) fn may_enter(mount_point: &Path, path: &Path) -> Result<bool, Error> {
+    let own = host::cgroup_of("/proc/self/cgroup")?;
+    let own = own.strip_prefix("/").unwrap_or(&own);
+    let common = own.iter().zip(path.iter()).take_while(|(own, other)| own == other);
+    let common: PathBuf = common.map(|(name, _)| name).collect();
+    let file = mount_point.join(common).join("cgroup.procs");
+    let access = (Access::WRITE_OK, AtFlags::EACCESS);
+    Ok(rustix::fs::accessat(rustix::fs::CWD, file, access.0, access.1).is_ok())
 }
 
 /// bpf(2) is root's. In a user namespace no device can be made, and the host's are not opened by who could not open them before

@@ -189,6 +189,7 @@ fn start_init(
         own: fifo.as_slice(),
         cgroup,
         state,
+        placed: None,
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
         trace: options.trace.as_deref(),

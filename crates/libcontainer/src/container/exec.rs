@@ -16,18 +16,18 @@ use rustix::fs::{Mode, OFlags};
 
 use super::conversation::{Conversation, out_of_order};
 use super::filter::{self, Loading};
-use super::launch::{self, Spawned, Start, StartError};
+use super::launch::{self, Placing, Spawned, Start, StartError};
 use super::undo::{self, Undo};
 use super::{Console, Container, ContainerProcess, LiveInit, read_back};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, permission, systemd};
 use crate::error::Error;
 use crate::host;
 use crate::intel_rdt;
-use crate::plan::{self, ExecBase, ExecPlan, ExecRequest};
+use crate::plan::{self, ExecBase, ExecPlan, ExecRequest, Manager};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::link::Asked;
 use crate::spec::Process;
-use crate::state::{CgroupRecord, ProcessStat, Status};
+use crate::state::{CgroupRecord, ProcessStat, Status, UnitRecord};
 use crate::trace::{Span, Trace};
 
 /// What `exec` is told.
@@ -101,13 +101,14 @@ impl Container {
     ) -> Result<ContainerProcess, Error> {
         let trace = options.trace.as_deref();
         let span = Span::begin(trace, "plan");
-        let plan = self.exec_plan(options)?;
+        let mover = self.mover()?;
+        let plan = self.exec_plan(options, mover.is_some())?;
         launch::check_console(plan.terminal, options.console.as_ref())?;
         let seccomp = self.exec_base()?.seccomp();
         let mut agent = filter::prepare(seccomp, false)?;
         let handles = Handles::open(&[], plan.terminal, &options.outside())?;
         drop(span);
-        let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options)?;
+        let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options, mover)?;
         let undo = Undo::new(&spawned.init, undo::kill_and_reap);
         let process =
             Conversation { plan: &plan.init, process: &spawned.init, link: &spawned.link };
@@ -182,13 +183,24 @@ impl Container {
         })
     }
 
-    fn exec_plan(&self, options: &ExecOptions) -> Result<ExecPlan, Error> {
+    /// The unit of the user's systemd, where that has to move the process into its cgroup.
+    fn mover(&self) -> Result<Option<&UnitRecord>, Error> {
+        let Some(place) = &self.record.cgroup else { return Ok(None) };
+        let unit = place.unit.as_ref().filter(|unit| unit.manager == Manager::User);
+        match unit {
+            Some(_) if permission::may_enter(&place.mount_point, &place.path)? => Ok(None),
+            unit => Ok(unit),
+        }
+    }
+
+    fn exec_plan(&self, options: &ExecOptions, is_moved: bool) -> Result<ExecPlan, Error> {
         let request = ExecRequest {
             id: self.record.id.clone(),
             preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
             listen_fds: options.listen_fds,
             modules: self.exec_base()?.modules(&options.process),
             no_cgroup: self.record.cgroup.is_none(),
+            is_moved,
             has_class: self.record.intel_rdt.is_some(),
         };
         let process = options.process.clone();
@@ -207,14 +219,17 @@ impl Container {
         plan: &ExecPlan,
         handles: &Handles<'_>,
         options: &ExecOptions,
+        mover: Option<&UnitRecord>,
     ) -> Result<Spawned, Error> {
         let root =
             (!self.exec_base()?.has_mount_namespace()).then(|| open_root(init)).transpose()?;
         let spawn = |cgroup: Option<&Cgroup>| {
             let _span = Span::begin(options.trace.as_deref(), "clone3");
-            start(plan, handles, options, cgroup, init, root.as_ref(), self.dir.fd())
+            let place = |pid| self.have_moved(mover, init, options, pid);
+            let placed: Option<&Placing<'_>> = if mover.is_some() { Some(&place) } else { None };
+            start(plan, handles, options, cgroup, init, root.as_ref(), (self.dir.fd(), placed))
         };
-        let Some(place) = &self.record.cgroup else {
+        let Some(place) = self.record.cgroup.as_ref().filter(|_| mover.is_none()) else {
             return spawn(None).map_err(|error| error.of(&plan.spawn));
         };
         let failed = match cgroup_for_exec(place, cgroup, options.cgroup.as_deref())? {
@@ -237,6 +252,26 @@ impl Container {
             StartError::Clone(source) => cgroup.refused_process(source),
             error => error.of(&plan.spawn),
         })
+    }
+
+    /// Where init is, which always takes processes, or where it was asked for.
+    fn have_moved(
+        &self,
+        mover: Option<&UnitRecord>,
+        init: &LiveInit,
+        options: &ExecOptions,
+        pid: i32,
+    ) -> Result<(), Error> {
+        let (Some(unit), Some(place)) = (mover, &self.record.cgroup) else { return Ok(()) };
+        let below = match &options.cgroup {
+            Some(sub) => plain(sub)?,
+            None => {
+                let inits = host::cgroup_of(&format!("/proc/{}/cgroup", init.pid))?;
+                let inits = inits.strip_prefix("/").unwrap_or(&inits);
+                inits.strip_prefix(&place.path).unwrap_or(Path::new("")).to_owned()
+            }
+        };
+        systemd::attach(unit, &below, pid)
     }
 }
 
@@ -276,7 +311,7 @@ fn start(
     cgroup: Option<&Cgroup>,
     init: &LiveInit,
     root: Option<&OwnedFd>,
-    state: BorrowedFd<'_>,
+    (state, placed): (BorrowedFd<'_>, Option<&Placing<'_>>),
 ) -> Result<Spawned, StartError> {
     let entered = cgroup.filter(|_| plan.enters_cgroup);
     let procs = entered.map(Cgroup::open_processes).transpose()?;
@@ -291,6 +326,7 @@ fn start(
         // What is to be on other CPUs before moves itself.
         cgroup: cgroup.filter(|_| !plan.enters_cgroup).map(Cgroup::fd),
         state,
+        placed,
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
         trace: options.trace.as_deref(),

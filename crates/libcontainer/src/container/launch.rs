@@ -39,6 +39,9 @@ pub(super) struct Spawned {
     times: Option<OwnedFd>,
 }
 
+/// Has the process of this pid moved to its cgroup.
+pub(super) type Placing<'a> = dyn Fn(i32) -> Result<(), Error> + 'a;
+
 /// What to start, and where.
 pub(super) struct Start<'a> {
     pub init: &'a InitPlan,
@@ -50,6 +53,8 @@ pub(super) struct Start<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The container's directory.
     pub state: BorrowedFd<'a>,
+    /// Called with the pid of the process, or of its first stage, at its point `Placed`, if the plan of that has one.
+    pub placed: Option<&'a Placing<'a>>,
     /// How many fds from 3 on it keeps.
     pub kept: u32,
     pub stdio: Option<&'a [OwnedFd; 3]>,
@@ -111,8 +116,13 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let mut init = ContainerProcess { pid: child.pid, pidfd: child.pidfd };
     // Ours would keep the socket from ever ending.
     drop(inits_end);
+    if let Some(place) = what.placed {
+        let waits = (Point::Placed, "the process to be placed in its cgroup");
+        at_point(what, &link, &init, waits, &|| place(init.pid))?;
+    }
     if what.spawn.id_maps.is_some() || what.spawn.joined_id_maps.is_some() {
-        see_to_ids(what, &link, &init)?;
+        let waits = (Point::Unmapped, "container init to be in its user namespace");
+        at_point(what, &link, &init, waits, &|| see_to_ids(what.spawn, &init))?;
     }
     if what.spawn.two_stages {
         init = second_stage(what.init, &link, init)?;
@@ -349,23 +359,34 @@ pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) ->
     }
 }
 
-/// The process that is in the user namespace first waits until it has ids.
-fn see_to_ids(what: &Start<'_>, link: &Link, process: &ContainerProcess) -> Result<(), Error> {
+fn see_to_ids(spawn: &SpawnPlan, process: &ContainerProcess) -> Result<(), Error> {
+    if let Some(maps) = &spawn.id_maps {
+        user_namespace::map_container(process.pid, process.pidfd(), maps)?;
+    }
+    if let Some(maps) = &spawn.joined_id_maps {
+        user_namespace::compare_maps(process.pid, maps)?;
+    }
+    Ok(())
+}
+
+/// Does what the first process waits for at this point: it has no second stage yet.
+fn at_point(
+    what: &Start<'_>,
+    link: &Link,
+    process: &ContainerProcess,
+    (point, waited_for): (Point, &str),
+    act: &dyn Fn() -> Result<(), Error>,
+) -> Result<(), Error> {
     let undo = Undo::new(process, kill_and_reap);
     loop {
-        match link.receive_new("container init to be in its user namespace")? {
-            Message::Reached(Point::Unmapped) => break,
+        match link.receive_new(waited_for)? {
+            Message::Reached(reached) if reached == point => break,
             // What was kept is the reason.
             Message::Closed => return Err(first_stage_failure(what.init, link)),
             other => link.keep(other),
         }
     }
-    if let Some(maps) = &what.spawn.id_maps {
-        user_namespace::map_container(process.pid, process.pidfd(), maps)?;
-    }
-    if let Some(maps) = &what.spawn.joined_id_maps {
-        user_namespace::compare_maps(process.pid, maps)?;
-    }
+    act()?;
     link.go(0, None)?;
     undo.disarm();
     Ok(())

@@ -132,6 +132,8 @@ pub struct ExecRequest {
     pub modules: Modules,
     /// The container has no cgroup of its own: the process stays in that of the caller.
     pub no_cgroup: bool,
+    /// It waits until it has been moved into the cgroup: neither is it born there, nor may it go there itself.
+    pub is_moved: bool,
     /// The runtime puts the process into a class of service before it begins.
     pub has_class: bool,
 }
@@ -203,7 +205,7 @@ fn make(
     Ok(ExecPlan {
         spawn: SpawnPlan { two_stages: has_two_stages(base), ..SpawnPlan::default() },
         terminal: process.terminal,
-        enters_cgroup: initial_cpus(process).is_some() && !request.no_cgroup,
+        enters_cgroup: initial_cpus(process).is_some() && !request.no_cgroup && !request.is_moved,
         reports_ready,
         init: steps.finish(0)?,
         unsupported: unsupported::of_process(process, request.modules),
@@ -229,9 +231,13 @@ fn order(
         // "before the process is moved to the container's cgroup" (config.md): so it moves itself.
         let pointer = "/process/execCPUAffinity/initial";
         affinity(&mut steps, pointer, cpus)?;
-        if !request.no_cgroup {
+        if !request.no_cgroup && !request.is_moved {
             steps.push(pointer, &Op::EnterCgroup { handle: ExecPlan::CGROUP });
         }
+    }
+    // Before it is in the container, and while it has the caller's ids, by which systemd allows the move.
+    if request.is_moved {
+        steps.always(&Op::Sync { point: Point::Placed as u8 });
     }
     // All at once, and of the very process that was found to be the container's.
     if base.flags() != 0 {

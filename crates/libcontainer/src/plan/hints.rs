@@ -316,6 +316,10 @@ fn of_process(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
              container breakout detected"
         }
         (Op::Rlimit { .. }, _, libc::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
+        (Op::Keyring { .. }, _, libc::EDQUOT) => {
+            "this user has no keys left (kernel.keys.maxkeys; /proc/key-users), of which ended containers give theirs back only \
+             after minutes: --no-new-keyring does without"
+        }
         (Op::OomScoreAdj { .. }, _, libc::EACCES | libc::EPERM) => {
             "lowering it needs CAP_SYS_RESOURCE"
         }

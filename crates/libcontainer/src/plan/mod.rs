@@ -191,6 +191,12 @@ fn order(
     // and unshare of pid and time namespaces are for children only.
     namespaces.first_stage(&mut steps, linux)?;
 
+    // The user's systemd has process 1 move what it may not move itself, which that does for processes of the same user alone:
+    // so before the ids are others.
+    let by_user = inputs.request.systemd == Some(Manager::User);
+    if by_user {
+        steps.push("--systemd-cgroup", &Op::Sync { point: Point::Placed as u8 });
+    }
     // What init makes from here on belongs to them; a change of ids takes away what the next step asks for.
     if let Some(ids) = MappedIds::of(linux, &process.user) {
         user_namespace::check_user(linux, &process.user)?;
@@ -204,7 +210,7 @@ fn order(
     steps.always(&Op::AllCpus);
     process::keyring(&mut steps, process, &inputs.request.id, inputs.request.no_new_keyring)?;
     // Where systemd makes the cgroup, it does so around a process that is there: init is moved before it looks at cgroups.
-    if inputs.request.systemd.is_some() {
+    if inputs.request.systemd.is_some() && !by_user {
         steps.push("--systemd-cgroup", &Op::Sync { point: Point::Placed as u8 });
     }
     // Before any cgroup2 is mounted: its root is that of the namespace of the process that mounts it.

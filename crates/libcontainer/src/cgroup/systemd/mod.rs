@@ -12,8 +12,9 @@ mod scope;
 mod tests;
 
 pub use bus::BusError;
-pub(crate) use scope::{Scope, set_limits, stop};
+pub(crate) use scope::{Scope, attach, set_limits, stop};
 
+use std::path::Path;
 use std::time::Duration;
 
 use self::bus::Bus;
@@ -126,6 +127,16 @@ impl Systemd {
         }
         self.reset_failed(name);
         Ok(())
+    }
+
+    /// Moves a process into the unit's cgroup, or into the one `below` it.
+    pub fn attach(&mut self, name: &str, below: &Path, pid: u32) -> Result<(), Error> {
+        self.bus.begin(self.deadline);
+        let below = below.to_str().filter(|below| !below.is_empty());
+        let below = below.map(|below| format!("/{below}")).unwrap_or_default();
+        let body = Body::default().with_string(name).with_string(&below).with(&pids(pid).value);
+        let attached = self.bus.call(MANAGER, "AttachProcessesToUnit", body, &mut |_| {});
+        attached.map(drop).map_err(self.failed("move a process into", name))
     }
 
     /// Sets properties of a unit that is there, until it ends.

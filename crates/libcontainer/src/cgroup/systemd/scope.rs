@@ -129,6 +129,16 @@ fn wait_until_gone(mount_point: &Path, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Has the user's systemd move a process into the unit's cgroup, or into the one `below` it: from the cgroup of a login session
+/// no user may do that, and process 1 does it for the user's systemd.
+///
+/// # Errors
+/// [`Error::Systemd`], [`Error::Timeout`].
+pub(crate) fn attach(unit: &UnitRecord, below: &Path, pid: i32) -> Result<(), Error> {
+    let pid = u32::try_from(pid).unwrap_or_default();
+    Systemd::open(unit.manager, DEADLINE)?.attach(&unit.name, below, pid)
+}
+
 /// Tells systemd of limits of a container that is there, so that it does not undo them.
 ///
 /// # Errors
