@@ -74,7 +74,7 @@ fn print(line: &Line<'_>) -> io::Result<()> {
 fn duration(text: &str) -> Result<Duration, &'static str> {
     const WRONG: &str = "not a duration as in 500ms or 1m30s";
     let mut rest = text;
-    let mut seconds = 0.0;
+    let mut sum = Some(0u64);
     if rest == "0" {
         return Ok(Duration::ZERO);
     }
@@ -82,22 +82,37 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         let (number, after) = split(rest, |c| c.is_ascii_digit() || c == '.');
         let (unit, after) = split(after, char::is_alphabetic);
         let unit = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
             _ => return Err(WRONG),
         };
-        seconds += number.parse::<f64>().map_err(|_| WRONG)? * unit;
+        sum = sum.and_then(|sum| sum.checked_add(nanoseconds(number, unit)?));
         rest = after;
     }
-    if text.is_empty() {
-        Err(WRONG)
-    } else {
-        Duration::try_from_secs_f64(seconds).map_err(|_| WRONG)
+    sum.filter(|_| !text.is_empty()).map(Duration::from_nanos).ok_or(WRONG)
+}
+
+/// `1.5` of a unit of so many nanoseconds. In integers: the library's parser of floats has 15 KB, most of it a table.
+fn nanoseconds(number: &str, unit: u64) -> Option<u64> {
+    let (whole, mut fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
     }
+    // `0`, for one of the two may be missing.
+    let digits = |digits: &str| format!("0{digits}").parse::<u64>().ok();
+    let mut sum = digits(whole)?.checked_mul(unit)?;
+    // Digit by digit, until one is worth less than a nanosecond.
+    let mut worth = unit;
+    while let Some((digit, rest)) = fraction.split_at_checked(1) {
+        worth /= 10;
+        sum = sum.checked_add(digits(digit)?.checked_mul(worth)?)?;
+        fraction = rest;
+    }
+    Some(sum)
 }
 
 fn split(text: &str, is_first: impl Fn(char) -> bool) -> (&str, &str) {
@@ -118,10 +133,11 @@ mod tests {
             ("0", 0),
             ("0s", 0),
             (".5s", 500),
+            ("1.s2.25ms750us", 1003),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "5", "s", "-1s", "1x", "1s5", "1..s", "1e3s"] {
+        for text in ["", "5", "s", "-1s", "1x", "1s5", "1..s", "1e3s", ".s", "9999999999h"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -123,6 +123,14 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
+/// `12.34`: the kernel writes two digits. The library's parser of such numbers has 15 KB, most of it a table.
+fn percentage(text: &str) -> Option<f64> {
+    let (whole, hundredths) = text.split_once('.')?;
+    let whole: u32 = number(whole)?;
+    let hundredths = number::<u32>(hundredths).filter(|_| hundredths.len() == 2)?;
+    Some(f64::from(whole.checked_mul(100)?.checked_add(hundredths)?) / 100.0)
+}
+
 /// Lines of a name and a number.
 pub(super) fn keyed(text: &str) -> BTreeMap<String, u64> {
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
@@ -163,9 +171,9 @@ fn psi(text: &str) -> Psi {
         *stalled = Stalled::default();
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
             match key {
-                "avg10" => stalled.avg10 = number(value).unwrap_or_default(),
-                "avg60" => stalled.avg60 = number(value).unwrap_or_default(),
-                "avg300" => stalled.avg300 = number(value).unwrap_or_default(),
+                "avg10" => stalled.avg10 = percentage(value).unwrap_or_default(),
+                "avg60" => stalled.avg60 = percentage(value).unwrap_or_default(),
+                "avg300" => stalled.avg300 = percentage(value).unwrap_or_default(),
                 "total" => stalled.total = number(value).unwrap_or_default(),
                 _ => {}
             }
@@ -188,6 +196,17 @@ fn page_size(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentage_is_the_number_that_is_nearest() {
+        for (text, expected) in [("0.00", 0.0), ("12.34", 12.34), ("99.99", 99.99), ("0.07", 0.07)]
+        {
+            assert_eq!(percentage(text), Some(expected), "{text}");
+        }
+        for text in ["", "1", "1.", ".5", "1.5", "1.234", "-1.00", "99999999999.00", "a.bc"] {
+            assert_eq!(percentage(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn io_stat_is_two_tables() {
