@@ -1,4 +1,4 @@
-//! Black-box tests of the built binary, as root: what a caller sees, and what is left behind.
+//! Black-box tests of the built binary, as root, or as an ordinary user: what a caller sees, and what is left behind.
 //!
 //! `cargo test --test integration [FILTER]` runs them on `corten`; `RUNTIME=/usr/bin/crun` (or runc, or any build)
 //! runs them on another runtime. `CORTEN_HYBRID=1` leaves /sys/fs/cgroup as the host has it; `CORTEN_VM=1` says that

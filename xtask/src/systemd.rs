@@ -60,7 +60,8 @@ pub fn run(filter: Option<&str>) -> Result<()> {
             format!("{program} --test-threads 2 {} || failed=1", machine::quoted(filter))
         }
         None => format!(
-            "{program} --test-threads 2 systemd:: || failed=1; CORTEN_CGROUP_DRIVER=systemd CORTEN_ONLY={} {program} \
+            "{program} --test-threads 2 systemd:: || failed=1; {program} --test-threads 2 rootless:: || failed=1; \
+             CORTEN_CGROUP_DRIVER=systemd CORTEN_ONLY={} {program} \
              --test-threads 2 || failed=1",
             WITH_BOTH.join(",")
         ),
@@ -97,7 +98,7 @@ fn write_down(code: u8, stdout: &str) -> Result<()> {
     let date = stdout_of(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"]))?;
     let verdict = if code == 0 { "passed" } else { "FAILED" };
     let text = format!(
-        "# The systemd driver's tests\n\nWritten by `cargo xtask test --systemd`: the integration tests `systemd::` in the VM \
+        "# The systemd driver's tests\n\nWritten by `cargo xtask test --systemd`: the integration tests `systemd::` and `rootless::` in the VM \
          that systemd boots\n([vm.md](vm.md)). The last run:\n\n| | |\n|---|---|\n| commit | {} |\n| date | {} |\n| \
          result | **{verdict}** |\n\n```\n{}\n```\n",
         commit.trim(),

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -60,12 +61,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     });
     let skipped = fs::read_to_string(skips.path())?;
     let hybrid = stage("limits on a hybrid host", hybrid);
+    let helpers = stage("integration tests as an ordinary user with newuidmap", || {
+        as_user(arguments, "helpers")
+    });
+    let alone = stage("the same without newuidmap", || as_user(arguments, "alone"));
     let budgets = stage("budgets, on the release build", budgets);
     let without = stage("integration tests where openat2 is hidden", || without_openat2(arguments));
     let in_vm =
         stage("integration tests and attacks that need the VM", || in_vm(arguments, &skipped));
     let selinux = stage("labels, in a VM with SELinux", || with_selinux(arguments));
-    summary(&[on_host, hybrid, budgets, without, selinux, in_vm], &skipped)
+    summary(&[on_host, hybrid, helpers, alone, budgets, without, selinux, in_vm], &skipped)
 }
 
 fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
@@ -100,6 +105,33 @@ fn hybrid() -> Result<Verdict> {
     }
     let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
     status(command.arg("hybrid").env("CORTEN_HYBRID", "1"))
+}
+
+/// All that an ordinary user can have: `tests/integration/ordinary_user.rs` has the exceptions. Without limits, which the tests
+/// with a systemd user session have (`--systemd`).
+fn as_user(arguments: &Arguments, mode: &str) -> Result<Verdict> {
+    if !machine::is_root() {
+        return Ok(Verdict::Skipped("the tests become the user by themselves, as root".to_owned()));
+    }
+    if mode == "helpers"
+        && let Err(error) = machine::ensure("newuidmap", "uidmap")
+    {
+        return Ok(Verdict::Skipped(format!("{error:#}")));
+    }
+    // Where anybody may execute it: the target directory may be below a home.
+    let directory = tempfile::Builder::new().prefix("corten-user-").tempdir()?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+    let runtime = match env::var_os("RUNTIME") {
+        Some(runtime) => PathBuf::from(runtime),
+        None => {
+            let copy = directory.path().join("corten");
+            fs::copy(machine::build(Profile::Debug, &[])?, &copy)?;
+            copy
+        }
+    };
+    let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
+    command.args(arguments.filter.as_ref());
+    status(command.env("CORTEN_TEST_ROOTLESS", mode).env("RUNTIME", runtime))
 }
 
 /// Every call of the runtime under a seccomp filter around it that answers ENOSYS to openat2: the ways around it are tested
