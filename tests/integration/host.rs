@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::statfs;
 use rustix::process::{geteuid, getpid, set_child_subreaper};
 
+use crate::inside;
 use crate::ordinary_user::{self, Mode};
 use crate::runtime::Program;
 
@@ -48,6 +49,8 @@ pub enum Need {
     Vm(&'static str),
     /// A systemd that has booted this machine: `cargo xtask test --systemd` has one.
     Systemd,
+    /// The tests' directory is on a file system whose mounts can be id-mapped; the root of the minimal VM is none.
+    IdMaps,
     /// Strace, where it is: the VM has none, and counts the same calls as the host would.
     Strace,
     /// Not as an ordinary user (`CORTEN_TEST_ROOTLESS`); the text says why.
@@ -70,7 +73,8 @@ impl Unmet {
     pub fn is_about_the_runtime(&self) -> bool {
         matches!(
             self.need,
-            Need::NotOrdinaryUser(_)
+            Need::IdMaps
+                | Need::NotOrdinaryUser(_)
                 | Need::Corten(_)
                 | Need::NotOn(..)
                 | Need::HybridCgroup
@@ -211,6 +215,12 @@ impl Host {
                 met(Path::new("/run/systemd/system").exists(), "not booted by systemd")
             }
             Need::Selinux => met(has_selinux(), "/sys/kernel/security/lsm does not name it"),
+            Need::IdMaps => {
+                let kind = fs_type(&std::env::temp_dir());
+                let is_known = matches!(kind.as_str(), "ext4" | "xfs" | "btrfs" | "f2fs");
+                let is_new_tmpfs = kind == "tmpfs" && self.kernel >= (6, 3);
+                met(is_known || is_new_tmpfs, &format!("the tests' directory is on {kind}"))
+            }
             Need::Strace => met(in_path("strace"), "not in PATH"),
             Need::NotOrdinaryUser(_) => {
                 met(!matches!(self.view, View::User(_)), "CORTEN_TEST_ROOTLESS is set")
@@ -267,6 +277,13 @@ fn in_path(name: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|directory| directory.join(name).exists())
     })
+}
+
+/// The type of the file system that a directory is on; empty where it is not to be found.
+fn fs_type(directory: &Path) -> String {
+    let mounts = inside::mounts(&read("/proc/self/mountinfo"));
+    let on = mounts.into_iter().filter(|mount| directory.starts_with(&mount.target));
+    on.max_by_key(|mount| mount.target.len()).map(|mount| mount.fstype).unwrap_or_default()
 }
 
 /// The file's text; a file that cannot be read is empty.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::{self, add, remove};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, Kernel, NotOn, Root};
+use crate::host::Need::{Corten, IdMaps, Kernel, NotOn, Root};
 use crate::inside::{self, refuses, sh};
 use crate::outside::HostMount;
 use crate::runtime::Runtime;
@@ -25,35 +25,35 @@ const DROPS_OPTIONS: &str = "1.8 makes the file system without its options";
 const WORDS: &str = "errors have the JSON pointer and the file system";
 
 table! {
-    bind_shows_the_mapped_owners: [Root, NotOn("runc", NO_IDMAP)],
-    bind_of_a_tmpfs_shows_the_mapped_owners: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP)],
-    bind_of_a_file_shows_the_mapped_owner: [Root, NotOn("runc", NO_IDMAP)],
-    what_is_written_has_the_owner_of_the_file_system: [Root, NotOn("runc", NO_IDMAP)],
-    unmapped_user_cannot_write: [Root, NotOn("runc", NO_IDMAP)],
-    two_mounts_of_one_source_have_a_mapping_each: [Root, NotOn("runc", NO_IDMAP)],
-    idmap_leaves_mounts_below_as_they_are: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
-    ridmap_maps_mounts_below: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
-    source_on_an_earlier_mount_is_mapped: [Root, Kernel(6, 3), Corten("crun looks for the source on the host")],
-    new_tmpfs_shows_the_mapped_owners: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
-    overlay_of_an_id_mapped_layer_shows_the_mapped_owners: [Root, Kernel(5, 19), Corten("crun looks for layers on the host")],
-    options_of_the_mount_hold_as_well: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 does not make it shared")],
-    exec_sees_the_same_owners: [Root, NotOn("runc", NO_IDMAP)],
-    fifty_mounts_with_a_mapping_each: [Root, NotOn("runc", NO_IDMAP)],
-    one_of_the_two_mappings_is_refused: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 leaves its init behind")],
-    word_without_any_mapping_is_refused: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 maps to the host's own")],
-    file_system_without_id_maps_is_named: [Root, Corten(WORDS)],
-    file_system_below_without_id_maps_is_refused: [Root, Corten(WORDS)],
-    source_that_is_mapped_already_is_refused: [Root, Corten(WORDS)],
-    remount_is_refused: [Root, Corten("an attached mount keeps its ids; peers ignore the mapping")],
-    user_namespace_mapping_of_its_own_shows_the_owners_of_the_file_system: [Root, NotOn("runc", NO_IDMAP)],
-    user_namespace_and_another_mapping_show_what_both_make: [Root, NotOn("runc", NO_IDMAP)],
-    user_namespace_is_what_a_word_alone_means: [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
-    user_namespace_that_is_joined_is_what_a_word_alone_means: [Root, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 maps nothing")],
-    user_namespace_root_writes_as_root_of_the_file_system: [Root, NotOn("runc", NO_IDMAP)],
+    bind_shows_the_mapped_owners: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    bind_of_a_tmpfs_shows_the_mapped_owners: [Root, IdMaps, Kernel(6, 3), NotOn("runc", NO_IDMAP)],
+    bind_of_a_file_shows_the_mapped_owner: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    what_is_written_has_the_owner_of_the_file_system: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    unmapped_user_cannot_write: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    two_mounts_of_one_source_have_a_mapping_each: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    idmap_leaves_mounts_below_as_they_are: [Root, IdMaps, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
+    ridmap_maps_mounts_below: [Root, IdMaps, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
+    source_on_an_earlier_mount_is_mapped: [Root, IdMaps, Kernel(6, 3), Corten("crun looks for the source on the host")],
+    new_tmpfs_shows_the_mapped_owners: [Root, IdMaps, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
+    overlay_of_an_id_mapped_layer_shows_the_mapped_owners: [Root, IdMaps, Kernel(5, 19), Corten("crun looks for layers on the host")],
+    options_of_the_mount_hold_as_well: [Root, IdMaps, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 does not make it shared")],
+    exec_sees_the_same_owners: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    fifty_mounts_with_a_mapping_each: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    one_of_the_two_mappings_is_refused: [Root, IdMaps, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 leaves its init behind")],
+    word_without_any_mapping_is_refused: [Root, IdMaps, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 maps to the host's own")],
+    file_system_without_id_maps_is_named: [Root, IdMaps, Corten(WORDS)],
+    file_system_below_without_id_maps_is_refused: [Root, IdMaps, Corten(WORDS)],
+    source_that_is_mapped_already_is_refused: [Root, IdMaps, Corten(WORDS)],
+    remount_is_refused: [Root, IdMaps, Corten("an attached mount keeps its ids; peers ignore the mapping")],
+    user_namespace_mapping_of_its_own_shows_the_owners_of_the_file_system: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    user_namespace_and_another_mapping_show_what_both_make: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    user_namespace_is_what_a_word_alone_means: [Root, IdMaps, Kernel(6, 3), NotOn("runc", NO_IDMAP), NotOn("crun", NO_RIDMAP)],
+    user_namespace_that_is_joined_is_what_a_word_alone_means: [Root, IdMaps, NotOn("runc", NO_IDMAP), NotOn("crun", "1.8 maps nothing")],
+    user_namespace_root_writes_as_root_of_the_file_system: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
     user_namespace_new_tmpfs_shows_the_mapped_owners:
-        [Root, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
-    user_namespace_source_out_of_its_reach_is_mounted: [Root, NotOn("runc", NO_IDMAP)],
-    user_namespace_exec_sees_the_same_owners: [Root, NotOn("runc", NO_IDMAP)],
+        [Root, IdMaps, Kernel(6, 3), NotOn("runc", NO_IDMAP_OF_OTHERS), NotOn("crun", DROPS_OPTIONS)],
+    user_namespace_source_out_of_its_reach_is_mounted: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
+    user_namespace_exec_sees_the_same_owners: [Root, IdMaps, NotOn("runc", NO_IDMAP)],
     plan_says_which_mapping: [Corten("peers have no plan")],
 }
 
