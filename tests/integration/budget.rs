@@ -127,7 +127,7 @@ fn exec_makes_at_most_190_system_calls(runtime: &Runtime) -> TestResult {
 fn exec_has_at_most_150_page_faults(runtime: &Runtime) -> TestResult {
     let (id, _bundle) = running(runtime)?;
     let faults = page_faults(runtime.command(["exec", &id, "/bin/true"]))?;
-    ensure!(faults <= 150 + debug_allowance(150), "{faults} page faults");
+    ensure!(faults <= 150 + debug_allowance(200), "{faults} page faults");
     Ok(())
 }
 
