@@ -327,7 +327,7 @@ fn of_process(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
         (Op::Sysctl { .. }, _, libc::ENOENT) => "this kernel has no such sysctl",
         (Op::Sysctl { .. }, Stage::Write, libc::EINVAL) => "the kernel does not take this value",
         (Op::Scheduler { .. }, _, libc::EPERM) => {
-            "this needs CAP_SYS_NICE; SCHED_DEADLINE cannot be confined to some CPUs"
+            "this needs CAP_SYS_NICE; a SCHED_DEADLINE process scheduler can't be used together with AllowedCPUs"
         }
         (Op::IoPriority { .. }, _, libc::EPERM) => "IOPRIO_CLASS_RT needs CAP_SYS_NICE",
         (Op::AppArmor { .. }, Stage::Write, libc::ENOENT) => "the profile is not loaded",
