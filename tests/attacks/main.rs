@@ -21,12 +21,13 @@ mod shared {
     pub mod host;
     pub mod inside;
     pub mod leaks;
+    pub mod mapped;
     pub mod ordinary_user;
     pub mod outside;
     pub mod runtime;
 }
 // The harness's files know each other by these names.
-use shared::{bundle, harness, host, inside, leaks, ordinary_user, outside, runtime};
+use shared::{bundle, harness, host, inside, leaks, mapped, ordinary_user, outside, runtime};
 
 mod attack;
 mod confinement;

@@ -179,7 +179,7 @@ pub fn share_busybox(run: &Path) -> io::Result<()> {
 /// What `runc spec` writes, without a terminal and with a writable root; the marker is in `env`.
 fn config(marker: &str, arguments: &[&str]) -> Value {
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
-    let mut config = json!({
+    json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -204,16 +204,7 @@ fn config(marker: &str, arguments: &[&str]) -> Value {
                             "/proc/scsi"],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
         }
-    });
-    if has_user_namespaces() {
-        map(&mut config, &[[0, 100_000, 1 << 31]], &[[0, 200_000, 1 << 31]]);
-    }
-    config
-}
-
-/// Whether every bundle has a user namespace of its own: `CORTEN_TEST_USERNS=1`.
-pub fn has_user_namespaces() -> bool {
-    std::env::var_os("CORTEN_TEST_USERNS").is_some_and(|value| value == "1")
+    })
 }
 
 fn mounts() -> Value {

@@ -3,6 +3,7 @@
 //! Runs in: any process.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use libtest_mimic::Failed;
@@ -60,6 +61,8 @@ impl Log {
     pub fn new(runtime: &Runtime) -> std::io::Result<Self> {
         let directory = runtime.directory().join("log");
         fs::create_dir(&directory)?;
+        // Hooks of the container's namespaces may be somebody else on the host.
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777))?;
         Ok(Self { directory })
     }
 
@@ -73,12 +76,12 @@ impl Log {
 
     /// A hook that appends this line.
     pub fn line(&self, line: &str) -> Value {
-        shell(&format!("echo {line} >>{}", self.file().display()))
+        shell(&format!("umask 0; echo {line} >>{}", self.file().display()))
     }
 
     /// A hook that appends what the command prints.
     pub fn output(&self, command: &str) -> Value {
-        shell(&format!("{{ {command}; }} >>{}", self.file().display()))
+        shell(&format!("umask 0; {{ {command}; }} >>{}", self.file().display()))
     }
 
     pub fn read(&self) -> String {

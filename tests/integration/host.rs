@@ -13,6 +13,7 @@ use rustix::fs::statfs;
 use rustix::process::{geteuid, getpid, set_child_subreaper};
 
 use crate::inside;
+use crate::mapped;
 use crate::ordinary_user::{self, Mode};
 use crate::runtime::Program;
 
@@ -55,6 +56,8 @@ pub enum Need {
     Strace,
     /// Not as an ordinary user (`CORTEN_TEST_ROOTLESS`); the text says why.
     NotOrdinaryUser(&'static str),
+    /// Not where every bundle has a user namespace (`CORTEN_TEST_USERNS`); the text says why.
+    NotMapped(&'static str),
     /// Only for corten; the text says why (specification, or a thing that others do not have).
     Corten(&'static str),
     /// Not on this peer (`crun`, `runc`); the text says why ours is right.
@@ -75,6 +78,7 @@ impl Unmet {
             self.need,
             Need::IdMaps
                 | Need::NotOrdinaryUser(_)
+                | Need::NotMapped(_)
                 | Need::Corten(_)
                 | Need::NotOn(..)
                 | Need::HybridCgroup
@@ -88,6 +92,7 @@ impl Unmet {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.need {
+            Need::NotMapped(why) => write!(f, "not in a user namespace: {why}"),
             Need::NotOrdinaryUser(why) => write!(f, "not as an ordinary user: {why}"),
             Need::Corten(why) => write!(f, "only for corten: {why}"),
             Need::NotOn(peer, why) => write!(f, "not on {peer}: {why}"),
@@ -178,6 +183,11 @@ impl Host {
         {
             return Some(Unmet { need: Need::NotOrdinaryUser(why), found: String::new() });
         }
+        if mapped::is_mode()
+            && let Some(why) = mapped::exception(name)
+        {
+            return Some(Unmet { need: Need::NotMapped(why), found: String::new() });
+        }
         needs.iter().find_map(|need| {
             self.check(*need, program).err().map(|found| Unmet { need: *need, found })
         })
@@ -222,6 +232,7 @@ impl Host {
                 met(is_known || is_new_tmpfs, &format!("the tests' directory is on {kind}"))
             }
             Need::Strace => met(in_path("strace"), "not in PATH"),
+            Need::NotMapped(_) => met(!mapped::is_mode(), "CORTEN_TEST_USERNS is set"),
             Need::NotOrdinaryUser(_) => {
                 met(!matches!(self.view, View::User(_)), "CORTEN_TEST_ROOTLESS is set")
             }

@@ -3,7 +3,7 @@
 //! `cargo test --test integration [FILTER]` runs them on `corten`; `RUNTIME=/usr/bin/crun` (or runc, or any build)
 //! runs them on another runtime. `CORTEN_HYBRID=1` leaves /sys/fs/cgroup as the host has it; `CORTEN_VM=1` says that
 //! this is the project's VM, where a skipped test is a failure and time is slow. `CORTEN_CGROUP_DRIVER=systemd` gives every `create` and `run` the
-//! flag `--systemd-cgroup`. `CORTEN_TEST_ROOTLESS=helpers` and `alone` run all as an ordinary user ([`ordinary_user`]). `CORTEN_WRAPPER="PROGRAM ARGUMENT..."` runs
+//! flag `--systemd-cgroup`. `CORTEN_TEST_USERNS=1` gives every bundle a user namespace ([`mapped`]). `CORTEN_TEST_ROOTLESS=helpers` and `alone` run all as an ordinary user ([`ordinary_user`]). `CORTEN_WRAPPER="PROGRAM ARGUMENT..."` runs
 //! every call of the runtime by that program.
 //!
 //! A new file: one `mod` line and one line in `tests()` below; see `lifecycle.rs` for how it looks.
@@ -18,6 +18,7 @@ mod host;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod inside;
 mod leaks;
+mod mapped;
 mod ordinary_user;
 mod outside;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]

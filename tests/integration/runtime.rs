@@ -20,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde_json::Value;
 
 use crate::bundle::{self, Bundle};
-use crate::{host, leaks, ordinary_user};
+use crate::{host, leaks, mapped, ordinary_user};
 
 /// How long one invocation may take; the VM's emulated processor is some 35 times slower.
 fn patience() -> Duration {
@@ -139,6 +139,9 @@ impl Runtime {
     pub fn bundle(&self, arguments: &[&str]) -> Result<Bundle, Failed> {
         let directory = self.directory.join(format!("bundle{}", self.next()));
         let mut bundle = Bundle::new(directory, &self.marker, arguments)?;
+        if mapped::is_mode() {
+            bundle.edit(mapped::adapt)?;
+        }
         if let Some(mode) = ordinary_user::mode() {
             bundle.edit(|config| ordinary_user::adapt(config, mode))?;
         }

@@ -122,7 +122,7 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     }
     if what.spawn.id_maps.is_some() || what.spawn.joined_id_maps.is_some() {
         let waits = (Point::Unmapped, "container init to be in its user namespace");
-        at_point(what, &link, &init, waits, &|| see_to_ids(what.spawn, &init))?;
+        at_point(what, &link, &init, waits, &|| see_to_ids(what, &init))?;
     }
     if what.spawn.two_stages {
         init = second_stage(what.init, &link, init)?;
@@ -359,13 +359,14 @@ pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) ->
     }
 }
 
-fn see_to_ids(spawn: &SpawnPlan, process: &ContainerProcess) -> Result<(), Error> {
-    if let Some(maps) = &spawn.id_maps {
+fn see_to_ids(what: &Start<'_>, process: &ContainerProcess) -> Result<(), Error> {
+    if let Some(maps) = &what.spawn.id_maps {
         user_namespace::map_container(process.pid, process.pidfd(), maps)?;
     }
-    if let Some(maps) = &spawn.joined_id_maps {
+    if let Some(maps) = &what.spawn.joined_id_maps {
         user_namespace::compare_maps(process.pid, maps)?;
     }
+    raise_limits(what.init, process.pid);
     Ok(())
 }
 
@@ -390,6 +391,18 @@ fn at_point(
     link.go(0, None)?;
     undo.disarm();
     Ok(())
+}
+
+/// Raising a limit takes CAP_SYS_RESOURCE in the initial user namespace, which init does not have in its own. Where the
+/// runtime has not got it either, init will say which limit it is.
+fn raise_limits(plan: &InitPlan, pid: i32) {
+    for (_, op) in plan.ops() {
+        if let Op::Rlimit { resource, hard, .. } = op
+            && let Err(error) = crate::sys::limit::raise(pid, resource, hard)
+        {
+            log::debug!("raise limit {resource} of init to {hard}: {error}");
+        }
+    }
 }
 
 /// The first stage has joined and unshared; it makes init, says so, and ends.

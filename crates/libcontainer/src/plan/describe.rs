@@ -39,7 +39,7 @@ pub fn step(op: &Op<'_>) -> String {
         Op::Loopback => "set the loopback device up".into(),
         Op::NetworkSocket => "give the runtime a socket of the network namespace".into(),
         Op::Sync { point: 1 } => "wait for the runtime, for hooks".into(),
-        Op::Sync { point: 4 } => "wait for the runtime to see to the id maps".into(),
+        Op::Sync { point: 4 } => "wait for the runtime to see to id maps and limits".into(),
         Op::Sync { point: 3 } => "wait for systemd to make the cgroup".into(),
         Op::Sync { .. } => "wait for the runtime to save the state".into(),
         Op::Hook { path, .. } => format!("run the hook {}", text(path)),

@@ -17,7 +17,7 @@ use super::seccomp::SeccompPlan;
 use super::steps::Steps;
 use super::types::{InitPlan, Origin, Remark, SpawnPlan};
 use super::unsupported;
-use super::user_namespace::{self, MappedIds};
+use super::user_namespace::{self, IdMaps, MappedIds};
 use super::words::{CLONE_NEWNS, CLONE_NEWPID, CLONE_VM};
 use crate::error::Error;
 use crate::host::{Facts, Modules};
@@ -203,7 +203,11 @@ fn make(
     let reports_ready = reports_ready(&program, request);
     let steps = order(base, &program, request, &mut warnings)?;
     Ok(ExecPlan {
-        spawn: SpawnPlan { two_stages: has_two_stages(base), ..SpawnPlan::default() },
+        spawn: SpawnPlan {
+            two_stages: has_two_stages(base),
+            joined_id_maps: raises_limits(base, process).then(IdMaps::default),
+            ..SpawnPlan::default()
+        },
         terminal: process.terminal,
         enters_cgroup: initial_cpus(process).is_some() && !request.no_cgroup && !request.is_moved,
         reports_ready,
@@ -238,6 +242,10 @@ fn order(
     // Before it is in the container, and while it has the caller's ids, by which systemd allows the move.
     if request.is_moved {
         steps.always(&Op::Sync { point: Point::Placed as u8 });
+    }
+    // Limits are raised by whoever has the right to: nobody in a user namespace.
+    if raises_limits(base, process) {
+        steps.push("/process/rlimits", &Op::Sync { point: Point::Unmapped as u8 });
     }
     // All at once, and of the very process that was found to be the container's.
     if base.flags() != 0 {
@@ -279,6 +287,10 @@ fn reports_ready(program: &Program<'_>, request: &ExecRequest) -> bool {
     process.terminal
         || request.has_class
         || seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process))
+}
+
+fn raises_limits(base: &ExecBase, process: &Process) -> bool {
+    base.mapped_ids.is_some() && !process.rlimits.is_empty()
 }
 
 fn has_two_stages(base: &ExecBase) -> bool {

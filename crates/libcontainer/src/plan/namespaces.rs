@@ -79,6 +79,7 @@ impl Namespaces {
     /// How init is started.
     pub fn spawn(&self, linux: &Linux, facts: &Facts) -> SpawnPlan {
         let two_stages = self.has_two_stages();
+        let joins_user = self.has(CLONE_NEWUSER) && !self.is_new(CLONE_NEWUSER);
         let by_clone = self.new & !(CLONE_NEWTIME | self.by_init());
         // The first stage joins before it makes a user namespace: afterwards it may not.
         let of_stage = if two_stages { CLONE_NEWPID | CLONE_NEWUSER } else { 0 };
@@ -88,9 +89,7 @@ impl Namespaces {
             joins: self.joined.clone(),
             two_stages,
             id_maps: self.is_new(CLONE_NEWUSER).then(|| user_namespace::maps(linux, facts)),
-            joined_id_maps: self
-                .joins_mapped_user(linux)
-                .then(|| user_namespace::maps(linux, facts)),
+            joined_id_maps: joins_user.then(|| user_namespace::maps(linux, facts)),
         }
     }
 
@@ -106,12 +105,6 @@ impl Namespaces {
         self.new & (CLONE_NEWCGROUP | if self.has(CLONE_NEWUSER) { others } else { 0 })
     }
 
-    /// Whether a user namespace is joined of which config.json has mappings, too: engines repeat those that it has.
-    fn joins_mapped_user(&self, linux: &Linux) -> bool {
-        let has_maps = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-        has_maps && self.has(CLONE_NEWUSER) && !self.is_new(CLONE_NEWUSER)
-    }
-
     /// Init's first stage, or init where there is none: enters what is joined, gets its user namespace, makes the time
     /// namespace, and makes init.
     pub fn first_stage(&self, steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
@@ -125,7 +118,7 @@ impl Namespaces {
         if self.is_new(CLONE_NEWUSER) && self.has_two_stages() {
             steps.push(POINTER, &Op::Unshare { flags: CLONE_NEWUSER });
         }
-        if self.is_new(CLONE_NEWUSER) || self.joins_mapped_user(linux) {
+        if self.has(CLONE_NEWUSER) {
             steps.push(POINTER, &Op::Sync { point: Point::Unmapped as u8 });
         }
         // Still with the host's ids, to which a process's files in procfs belong that is not dumpable.

@@ -221,7 +221,8 @@ fn net_device_lines(plan: &Plan, lines: &mut Vec<Line>) {
 
 fn id_maps(plan: &Plan, lines: &mut Vec<Line>) {
     if let Some(maps) = &plan.spawn.joined_id_maps {
-        for (kind, mappings) in [("gid", &maps.gids), ("uid", &maps.uids)] {
+        let maps = [("gid", &maps.gids), ("uid", &maps.uids)];
+        for (kind, mappings) in maps.into_iter().filter(|(_, mappings)| !mappings.is_empty()) {
             let text = IdMaps::lines(mappings).trim_end().replace('\n', ", ");
             let step = format!("compare the {kind} map: {text}");
             runtime(lines, &format!("/linux/{kind}Mappings"), step);

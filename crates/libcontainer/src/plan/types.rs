@@ -111,8 +111,8 @@ pub struct SpawnPlan {
     pub two_stages: bool,
     /// The id maps of a new user namespace, written by the runtime when the first process is at `Unmapped`.
     pub id_maps: Option<IdMaps>,
-    /// The id maps that config.json says a joined user namespace has: compared when the first process, which has joined it,
-    /// is at `Unmapped`.
+    /// The id maps that config.json says a joined user namespace has, maybe none: compared when the first process is at
+    /// `Unmapped`.
     pub joined_id_maps: Option<IdMaps>,
 }
 

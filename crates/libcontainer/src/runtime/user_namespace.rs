@@ -120,6 +120,9 @@ pub(crate) fn maps_of(pid: i32) -> Result<IdMaps, Error> {
 /// # Errors
 /// In the words of runc: it has others.
 pub(crate) fn compare_maps(pid: i32, expected: &IdMaps) -> Result<(), Error> {
+    if expected.uids.is_empty() && expected.gids.is_empty() {
+        return Ok(());
+    }
     let found = maps_of(pid)?;
     let sorted = |mappings: &[LinuxIdMapping]| {
         let mut lines: Vec<_> =

@@ -10,6 +10,7 @@ pub mod bpf;
 #[cfg(test)]
 pub mod confine;
 pub mod idle;
+pub mod limit;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
