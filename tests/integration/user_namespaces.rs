@@ -40,6 +40,8 @@ table! {
     sources_that_its_root_cannot_reach_are_mounted: [Root],
     root_that_its_root_cannot_reach_is_mounted: [Root, NotOn("crun", "1.8 looks for it as the container's root"), NotOn("runc", "1.1 looks for it as the container's root")],
     source_that_its_root_cannot_reach_keeps_its_flags: [Root, NotOn("crun", "1.8 clears them")],
+    flags_that_the_host_has_locked_stay: [Root],
+    flags_that_the_host_has_locked_are_not_cleared_by_a_word: [Root, NotOn("crun", "1.8 keeps them without a word")],
     exec_is_in_it_with_its_ids: [Root],
     terminal_belongs_to_its_user: [Root, Terminal],
     filter_is_loaded_in_it: [Root],
@@ -422,6 +424,45 @@ fn source_that_its_root_cannot_reach_keeps_its_flags(runtime: &Runtime) -> TestR
         "remounted: {seen}"
     );
     ensure!(seen.contains("Read-only file system"), "written to: {seen}");
+    Ok(())
+}
+
+/// T-22: of a source that the container's root can reach.
+fn flags_that_the_host_has_locked_stay(runtime: &Runtime) -> TestResult {
+    let volume = runtime.directory().join("volume");
+    fs::create_dir(&volume)?;
+    let mounted = Mounted::new(&volume, "ro,nosuid,nodev,noexec")?;
+    let script =
+        "grep ' /v ' /proc/self/mountinfo; mount -o remount,bind,rw,suid,dev,exec /v 2>&1; true";
+    for words in [&["bind"][..], &["rbind"], &["bind", "nosuid"]] {
+        let seen = sh(runtime, script, |config| {
+            mapped(config);
+            capabilities(config, &["CAP_SYS_ADMIN"]);
+            let mount = json!({ "destination": "/v", "source": volume, "options": words });
+            add(config, "/mounts", mount);
+        })?;
+        ensure!(seen.contains("ro,nosuid,nodev,noexec"), "{words:?}: flags are lost: {seen}");
+        let is_refused = seen.contains("ermission denied") || seen.contains("not permitted");
+        ensure!(is_refused, "{words:?}: remounted: {seen}");
+    }
+    drop(mounted);
+    Ok(())
+}
+
+fn flags_that_the_host_has_locked_are_not_cleared_by_a_word(runtime: &Runtime) -> TestResult {
+    let volume = runtime.directory().join("volume");
+    fs::create_dir(&volume)?;
+    let mounted = Mounted::new(&volume, "ro,nosuid,nodev,noexec")?;
+    for word in ["rw", "suid", "dev", "exec"] {
+        let bundle = runtime.bundle_with(&["true"], |config| {
+            mapped(config);
+            let mount = json!({ "destination": "/v", "source": volume, "options": ["bind", word] });
+            add(config, "/mounts", mount);
+        })?;
+        let created = runtime.create(&bundle, &runtime.new_id())?;
+        created.fails_with("cannot clear locked flags")?;
+    }
+    drop(mounted);
     Ok(())
 }
 

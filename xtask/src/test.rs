@@ -66,11 +66,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     });
     let alone = stage("the same without newuidmap", || as_user(arguments, "alone"));
     let budgets = stage("budgets, on the release build", budgets);
+    let mapped =
+        stage("integration tests with user namespaces", || with_user_namespaces(arguments));
     let without = stage("integration tests where openat2 is hidden", || without_openat2(arguments));
     let in_vm =
         stage("integration tests and attacks that need the VM", || in_vm(arguments, &skipped));
     let selinux = stage("labels, in a VM with SELinux", || with_selinux(arguments));
-    summary(&[on_host, hybrid, helpers, alone, budgets, without, selinux, in_vm], &skipped)
+    summary(&[on_host, hybrid, helpers, alone, budgets, mapped, without, selinux, in_vm], &skipped)
 }
 
 fn stage(name: &'static str, body: impl FnOnce() -> Result<Verdict>) -> Stage {
@@ -147,6 +149,15 @@ fn without_openat2(arguments: &Arguments) -> Result<Verdict> {
         command.args(["--skip", file]);
     }
     status(command.args(arguments.filter.as_ref()).env("CORTEN_WRAPPER", wrapper))
+}
+
+/// Every bundle has a user namespace of its own; what cannot hold there is skipped by name (`tests/integration/mapped.rs`).
+fn with_user_namespaces(arguments: &Arguments) -> Result<Verdict> {
+    if !machine::is_root() {
+        return Ok(Verdict::Skipped("not root".to_owned()));
+    }
+    let mut command = cargo(["test", "--quiet", "--package", "corten", "--test", "integration"]);
+    status(command.args(arguments.filter.as_ref()).env("CORTEN_TEST_USERNS", "1"))
 }
 
 /// What a start may cost is promised of the release build.
