@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use libcontainer::spec::{self, Process};
 use libcontainer::{Console, Container, ExecOptions};
 
@@ -17,90 +18,182 @@ use crate::args::Globals;
 use crate::exit::ExitCode;
 use crate::foreground;
 
+/// How a flag takes values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    /// One, as a path.
+    Path,
+    /// One, as text.
+    Text,
+    /// Any number of them.
+    Many,
+    /// A number.
+    Number,
+    /// Any number of numbers.
+    Numbers,
+    /// `=true`, `=false`, or nothing, which is true.
+    Truth,
+}
+
+/// Name, the letter that is its short form, what it takes, what the help calls that, and the help.
+type Flag = (&'static str, Option<char>, Takes, &'static str, &'static str);
+
+/// Those of runc, and `--cgroup`. A table, because the code of a derived parser for as many is 15 KB.
+const FLAGS: [Flag; 17] = [
+    (
+        "process",
+        Some('p'),
+        Takes::Path,
+        "FILE",
+        "Read all of the process from FILE (-: stdin), which is as /process in config.json; the flags below do nothing then",
+    ),
+    ("tty", Some('t'), Takes::Nothing, "", "Give the process a terminal"),
+    ("cwd", None, Takes::Text, "DIR", "The working directory"),
+    ("env", Some('e'), Takes::Many, "NAME=VALUE", "Set a variable"),
+    ("user", Some('u'), Takes::Text, "UID[:GID]", "Run as this user, and this group"),
+    ("additional-gids", Some('g'), Takes::Numbers, "GID", "Add a supplementary group"),
+    ("cap", Some('c'), Takes::Many, "CAP", "Add a capability"),
+    (
+        "no-new-privs",
+        None,
+        Takes::Truth,
+        "true|false",
+        "Forbid new privileges; =false allows what config.json forbids",
+    ),
+    ("apparmor", None, Takes::Text, "PROFILE", "The AppArmor profile"),
+    ("process-label", None, Takes::Text, "LABEL", "The SELinux label"),
+    ("detach", Some('d'), Takes::Nothing, "", "Return as soon as the program is executed"),
+    (
+        "console-socket",
+        None,
+        Takes::Path,
+        "PATH",
+        "Send the master of the terminal to the AF_UNIX socket at PATH",
+    ),
+    (
+        "pidfd-socket",
+        None,
+        Takes::Path,
+        "PATH",
+        "Send a pidfd of the process to the AF_UNIX socket at PATH",
+    ),
+    ("pid-file", None, Takes::Path, "FILE", "Write the pid of the process to FILE"),
+    ("preserve-fds", None, Takes::Number, "N", "Pass N more fds to the process, after stdio"),
+    ("cgroup", None, Takes::Many, "PATH", "Put the process into this cgroup below the container's"),
+    (
+        "ignore-paused",
+        None,
+        Takes::Nothing,
+        "",
+        "Go on in a container that is paused, and wait there",
+    ),
+];
+
 /// Execute another process in a container
-#[derive(Debug, clap::Args)]
+#[derive(Debug)]
 pub struct Args {
-    #[command(flatten)]
     id: ContainerId,
-
-    /// The program and its arguments
-    #[arg(value_name = "command", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
-
-    #[command(flatten)]
     process: ProcessFlags,
-
-    /// Return as soon as the program is executed
-    #[arg(long, short)]
     detach: bool,
-
-    /// Send the master of the terminal to the AF_UNIX socket at PATH
-    #[arg(long, value_name = "PATH")]
     console_socket: Option<PathBuf>,
-
-    /// Send a pidfd of the process to the AF_UNIX socket at PATH
-    #[arg(long, value_name = "PATH")]
     pidfd_socket: Option<PathBuf>,
-
-    /// Write the pid of the process to FILE
-    #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-
-    /// Pass N more fds to the process, after stdio
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
-
-    /// Put the process into this cgroup below the container's
-    #[arg(long, value_name = "PATH")]
     cgroup: Vec<String>,
-
-    /// Go on in a container that is paused, and wait there
-    #[arg(long)]
     ignore_paused: bool,
 }
 
 /// What the process is to be; without `--process`: as in config.json, but for these.
-#[derive(Debug, clap::Args)]
+#[derive(Debug)]
 struct ProcessFlags {
-    /// Read all of the process from FILE (-: stdin), which is as /process in config.json; the flags below do nothing then
-    #[arg(long, short, value_name = "FILE")]
     process: Option<PathBuf>,
-
-    /// Give the process a terminal
-    #[arg(long, short)]
     tty: bool,
-
-    /// The working directory
-    #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-
-    /// Set a variable
-    #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<String>,
-
-    /// Run as this user, and this group
-    #[arg(long, short, value_name = "UID[:GID]")]
     user: Option<String>,
-
-    /// Add a supplementary group
-    #[arg(long, short = 'g', value_name = "GID")]
     additional_gids: Vec<u32>,
-
-    /// Add a capability
-    #[arg(long, short, value_name = "CAP")]
     cap: Vec<String>,
-
-    /// Forbid new privileges; =false allows what config.json forbids
-    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true)]
     no_new_privs: Option<bool>,
-
-    /// The AppArmor profile
-    #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
-
-    /// The SELinux label
-    #[arg(long, value_name = "LABEL")]
     process_label: Option<String>,
+}
+
+impl clap::Args for Args {
+    fn augment_args(command: Command) -> Command {
+        let command = command.about("Execute another process in a container");
+        let command = ContainerId::augment_args(command);
+        let program = Arg::new("command").value_name("command").num_args(0..);
+        let program = program.trailing_var_arg(true).allow_hyphen_values(true);
+        let program = program.value_parser(clap::value_parser!(OsString));
+        let command = command.arg(program.help("The program and its arguments"));
+        FLAGS.iter().fold(command, |command, flag| command.arg(argument(flag)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn argument((name, letter, takes, value, help): &Flag) -> Arg {
+    let argument = Arg::new(*name).long(*name).help(*help).action(match takes {
+        Takes::Nothing => ArgAction::SetTrue,
+        Takes::Many | Takes::Numbers => ArgAction::Append,
+        _ => ArgAction::Set,
+    });
+    let argument = letter.map_or(argument.clone(), |letter| argument.short(letter));
+    let argument = match takes {
+        Takes::Nothing => return argument,
+        Takes::Text | Takes::Many => argument,
+        Takes::Path => argument.value_parser(clap::value_parser!(PathBuf)),
+        Takes::Number | Takes::Numbers => argument.value_parser(clap::value_parser!(u32)),
+        Takes::Truth => argument
+            .value_parser(clap::value_parser!(bool))
+            .num_args(0..=1)
+            .default_missing_value("true")
+            .require_equals(true)
+            .hide_possible_values(true),
+    };
+    argument.value_name(*value)
+}
+
+impl clap::FromArgMatches for Args {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let text = |name| matches.get_one::<String>(name).cloned();
+        let texts = |name| matches.get_many(name).map_or(Vec::new(), |all| all.cloned().collect());
+        let path = |name| matches.get_one::<PathBuf>(name).cloned();
+        Ok(Self {
+            id: ContainerId::from_arg_matches(matches)?,
+            command: matches.get_many("command").map_or(Vec::new(), |all| all.cloned().collect()),
+            process: ProcessFlags {
+                process: path("process"),
+                tty: matches.get_flag("tty"),
+                cwd: text("cwd"),
+                env: texts("env"),
+                user: text("user"),
+                additional_gids: matches
+                    .get_many("additional-gids")
+                    .map_or(Vec::new(), |all| all.copied().collect()),
+                cap: texts("cap"),
+                no_new_privs: matches.get_one("no-new-privs").copied(),
+                apparmor: text("apparmor"),
+                process_label: text("process-label"),
+            },
+            detach: matches.get_flag("detach"),
+            console_socket: path("console-socket"),
+            pidfd_socket: path("pidfd-socket"),
+            pid_file: path("pid-file"),
+            preserve_fds: matches.get_one("preserve-fds").copied().unwrap_or(0),
+            cgroup: texts("cgroup"),
+            ignore_paused: matches.get_flag("ignore-paused"),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// What every error of exec begins with; it exits with 255 (runc-exec(8)), so that it is no code of the program's.
