@@ -91,7 +91,7 @@ impl<'a> Home<'a> {
     fn sh(&self, script: &str) -> Result<Outcome, Failed> {
         let run = self.path.join("run");
         let script = format!(
-            "set -e; {}; cd {}; exec {} env XDG_RUNTIME_DIR={} id={} corten={} sh -ec '{script}'",
+            "set -e; {}; cd {}; exec {} env USER=ordinary XDG_RUNTIME_DIR={} id={} corten={} sh -ec '{script}'",
             self.before,
             self.path.display(),
             self.user,
@@ -276,7 +276,11 @@ fn image_is_a_file_where_memfds_cannot_be_executed(runtime: &Runtime) -> TestRes
     let seen = home.sh("$corten run $id")?.ok()?;
     ensure_eq!(seen.stdout, "here\n");
     let at = home.path.join("run");
-    home.before += &format!("; mount -t tmpfs -o noexec,uid={ID},mode=700 noexec {}", at.display());
+    home.before += &format!(
+        "; mount -t tmpfs -o noexec,uid={ID},mode=700 noexec {}; \
+         ! [ -d /run/user/{ID} ] || mount -t tmpfs -o noexec noexec /run/user/{ID}",
+        at.display()
+    );
     home.sh("$corten run $id")?.fails_with("vm.memfd_noexec=2")?;
     nothing_left(runtime)
 }
