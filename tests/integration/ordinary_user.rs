@@ -111,7 +111,7 @@ pub fn exception(name: &str, mode: Mode) -> Option<&'static str> {
     let is_named = |what: &&str| name == *what || (what.ends_with("::") && name.starts_with(what));
     let alone = if mode == Mode::Alone { ALONE } else { &[] };
     let mut groups = EXCEPTIONS.iter().chain(alone);
-    groups.find(|(_, names)| names.iter().any(|what| is_named(what))).map(|(why, _)| *why)
+    groups.find(|(_, names)| names.iter().any(is_named)).map(|(why, _)| *why)
 }
 
 /// Reasons, each with the tests, or whole files (`file::`), that it keeps from an ordinary user.
