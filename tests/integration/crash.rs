@@ -146,6 +146,8 @@ fn create_killed_at_random_moments_frees_the_id(runtime: &Runtime) -> TestResult
     let (bundle, path) = bundle_of(runtime)?;
     let mut moments = Moments::new()?;
     let id = runtime.new_id();
+    // The first may be killed before it has made the root, without which `list` is an error.
+    fs::create_dir_all(runtime.root())?;
     for _ in 0..ROUNDS / 3 {
         let time = moments.within(Duration::from_millis(12));
         kill_after(runtime, &["create", "--bundle", &path, &id], time)?;
