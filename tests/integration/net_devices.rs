@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::{BUSYBOX, Bundle, add, map, remove};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, NotOn, Root};
+use crate::host::Need::{Corten, Namespace, NotOn, Root};
 use crate::inside::{nothing_left, refuses};
 use crate::namespaces::{join, sleeper};
 use crate::runtime::{Outcome, Runtime};
@@ -26,6 +26,7 @@ table! {
     sysctl_of_the_device_is_set: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     hooks_of_create_see_it_moved: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     exec_sees_it: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
+    device_without_the_right_to_move_it_is_refused: [Root, Namespace("user"), Corten("before anything is made")],
     device_that_is_missing_is_refused: [Root, NotOn("runc", NOT_YET), NotOn("crun", NOT_YET)],
     names_that_are_none_are_refused: [Root, Corten("the pointer, before anything is made")],
     name_that_is_taken_in_the_container_is_refused: [Root, Corten(ALL_BACK)],
@@ -186,6 +187,17 @@ fn exec_sees_it(runtime: &Runtime) -> TestResult {
     let seen = runtime.command(["exec", &id, "ip", "addr", "show", "dev", "v0"]).output()?.ok()?;
     ensure!(seen.stdout.contains("192.0.2.7/24"), "{seen}");
     Ok(())
+}
+
+fn device_without_the_right_to_move_it_is_refused(runtime: &Runtime) -> TestResult {
+    let bundle = bundle(runtime, "true", json!({ "v0": {} }))?;
+    // Root in a user namespace that the network does not belong to.
+    let script =
+        format!("ip() {{ {BUSYBOX} ip \"$@\"; }}; {V0} exec {BUSYBOX} unshare -U -r \"$@\"");
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
+    let run = run.wrapped_by([BUSYBOX, "unshare", "-n", BUSYBOX, "sh", "-c", &script, "sh"]);
+    run.output()?.fails()?.fails_with("/linux/netDevices/v0: CAP_NET_ADMIN is needed")?;
+    nothing_left(runtime)
 }
 
 fn device_that_is_missing_is_refused(runtime: &Runtime) -> TestResult {

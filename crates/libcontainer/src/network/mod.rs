@@ -24,9 +24,17 @@ use crate::plan::NetDevice;
 /// The devices that config.json asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Devices<'a> {
-    host: Option<Socket>,
+    host: Option<Host>,
     found: Vec<Found<'a>>,
     inside: RefCell<Option<Inside>>,
+}
+
+/// The runtime's side.
+#[derive(Debug)]
+struct Host {
+    socket: Socket,
+    /// Where devices come back to.
+    namespace: OwnedFd,
 }
 
 /// One that is on the host.
@@ -52,11 +60,18 @@ impl<'a> Devices<'a> {
     /// One is not there.
     pub fn find(wanted: &'a [NetDevice]) -> Result<Self, Error> {
         let Some(first) = wanted.first() else { return Ok(Self::default()) };
-        let host = Socket::open()
-            .map_err(|error| problem(first, &format!("open a netlink socket: {error}")))?;
-        let found =
-            wanted.iter().map(|wanted| Found::look(&host, wanted)).collect::<Result<_, _>>();
-        Ok(Self { found: found?, host: Some(host), inside: RefCell::default() })
+        let failed = |error| problem(first, &format!("look at the host's network: {error}"));
+        let socket = Socket::open().map_err(failed)?;
+        let found = wanted.iter().map(|wanted| Found::look(&socket, wanted));
+        let found = found.collect::<Result<_, _>>()?;
+        // It needs the right that moving them takes: so who has not got it hears it before anything is made.
+        let namespace = socket.namespace().map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                problem(first, "CAP_NET_ADMIN is needed where the network device is")
+            }
+            _ => failed(error),
+        })?;
+        Ok(Self { host: Some(Host { socket, namespace }), found, inside: RefCell::default() })
     }
 
     /// Moves all of them to the namespace of this socket, which init has opened.
@@ -68,7 +83,7 @@ impl<'a> Devices<'a> {
         let failed = |error| first.failed("look at the container's network namespace", &error);
         let socket = Socket::of(socket).map_err(failed)?;
         let namespace = socket.namespace().map_err(failed)?;
-        if is_same(&namespace, &host.namespace().map_err(failed)?).map_err(failed)? {
+        if is_same(&namespace, &host.namespace).map_err(failed)? {
             return Err(problem(first.wanted, "the network namespace is the runtime's own"));
         }
         for Found { wanted, .. } in self.found.iter().filter(|found| !found.wanted.is_template()) {
@@ -85,7 +100,7 @@ impl<'a> Devices<'a> {
                 if found.wanted.is_template() == is_template {
                     let name = found.name_inside(socket)?;
                     moved.push((index, name.clone()));
-                    found.move_in(host, socket, namespace.as_fd(), &name)?;
+                    found.move_in(&host.socket, socket, namespace.as_fd(), &name)?;
                 }
             }
         }
@@ -162,15 +177,16 @@ impl<'a> Found<'a> {
         problem(self.wanted, &format!("{what}: {error}"))
     }
 
-    fn bring_back(&self, host: &Socket, inside: &Socket, name_inside: &str) -> io::Result<()> {
+    fn bring_back(&self, host: &Host, inside: &Socket, name_inside: &str) -> io::Result<()> {
         let name = &self.wanted.host_name;
+        let Host { socket: host, namespace } = host;
         if Link::find(host, name).is_err() {
             // By its hardware too: it may have been moved and not renamed, because the name is another's.
             let is_ours = |link: &Link| {
                 link.is_same_device(&self.link) && [name, name_inside].contains(&link.name.as_str())
             };
             let link = Link::all(inside)?.into_iter().find(is_ours).ok_or(Errno::NODEV)?;
-            link.move_to(inside, host.namespace()?.as_fd(), name)?;
+            link.move_to(inside, namespace.as_fd(), name)?;
         }
         let link = Link::find(host, name)?;
         for address in &self.addresses {
