@@ -235,6 +235,7 @@ const EXCEPTIONS: &[(&str, &[&str])] = &[
             "callers::containerd_kills_all",
             "namespaces::host_pid_namespace_has_the_process_by_its_pid",
             "no_cgroup::kill_without_cgroup_and_pid_namespace_ends_init_and_warns",
+            "no_cgroup::create_without_cgroup_and_pid_namespace_is_discouraged",
             "lifecycle::run_signaled_process_exits_with_128_plus_signal",
             "namespaces::namespaces_that_are_absent_are_the_hosts",
         ],

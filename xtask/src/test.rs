@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Without the VM.
     #[arg(long)]
     no_vm: bool,
-    /// Only the tests of the systemd driver, in a VM that systemd has booted (minutes); the result is written to
+    /// Only the tests of the systemd driver and of ordinary users with a session, in a VM that systemd has booted (minutes); the result is written to
     /// docs/systemd-tests.md.
     #[arg(long, conflicts_with = "no_vm")]
     systemd: bool,
