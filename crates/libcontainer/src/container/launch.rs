@@ -366,7 +366,7 @@ fn see_to_ids(what: &Start<'_>, process: &ContainerProcess) -> Result<(), Error>
     if let Some(maps) = &what.spawn.joined_id_maps {
         user_namespace::compare_maps(process.pid, maps)?;
     }
-    raise_limits(what.init, process.pid);
+    lend_privileges(what.init, process.pid);
     Ok(())
 }
 
@@ -393,14 +393,22 @@ fn at_point(
     Ok(())
 }
 
-/// Raising a limit takes CAP_SYS_RESOURCE in the initial user namespace, which init does not have in its own. Where the
-/// runtime has not got it either, init will say which limit it is.
-fn raise_limits(plan: &InitPlan, pid: i32) {
+/// Raising a limit and lowering `oom_score_adj` take CAP_SYS_RESOURCE in the initial user namespace, which init does not have in
+/// its own. Where the runtime has not got it either, init will say what it is for.
+fn lend_privileges(plan: &InitPlan, pid: i32) {
     for (_, op) in plan.ops() {
-        if let Op::Rlimit { resource, hard, .. } = op
-            && let Err(error) = crate::sys::limit::raise(pid, resource, hard)
-        {
-            log::debug!("raise limit {resource} of init to {hard}: {error}");
+        let (what, done) = match op {
+            Op::Rlimit { resource, hard, .. } => {
+                ("raise a limit", crate::sys::limit::raise(pid, resource, hard))
+            }
+            Op::OomScoreAdj { adjustment } => {
+                let path = format!("/proc/{pid}/oom_score_adj");
+                ("set the oom score", std::fs::write(path, adjustment.to_bytes()))
+            }
+            _ => continue,
+        };
+        if let Err(error) = done {
+            log::debug!("{what} of init: {error}");
         }
     }
 }

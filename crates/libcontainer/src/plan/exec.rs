@@ -382,8 +382,8 @@ mod tests {
     #[test]
     fn exec_goes_through_the_steps_in_order() {
         let expected = [
-            "NotDumpable",
             "OomScoreAdj",
+            "NotDumpable",
             "JoinProcess",
             "Fork",
             "DieWithRuntime",

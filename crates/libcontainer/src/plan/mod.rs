@@ -71,7 +71,7 @@ use self::process::Environment;
 use self::program::Program;
 use self::steps::{Steps, c_string};
 use self::user_namespace::MappedIds;
-use self::words::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID};
+use self::words::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER};
 use crate::error::Error;
 use crate::host::Facts;
 use crate::spec::{Bundle, Hooks, Linux, Process, Root, Spec, SpecError};
@@ -186,10 +186,18 @@ fn order(
     let fills_dev = mounts::fills_dev(mounts);
     let mut steps = Steps::new();
 
-    process::oom_score(&mut steps, process)?;
+    // Lowering it takes CAP_SYS_RESOURCE, which counts in the initial user namespace: for a process in a new one the runtime does
+    // it at Unmapped, and what was set so may be set again.
+    let is_mapped = namespaces.is_new(CLONE_NEWUSER);
+    if !is_mapped {
+        process::oom_score(&mut steps, process)?;
+    }
     // The first stage, in the runtime's pid namespace. All that is below happens in the child that Fork makes: setns
     // and unshare of pid and time namespaces are for children only.
     namespaces.first_stage(&mut steps, linux)?;
+    if is_mapped {
+        process::oom_score(&mut steps, process)?;
+    }
 
     // The user's systemd has process 1 move what it may not move itself, which that does for processes of the same user alone:
     // so before the ids are others.
