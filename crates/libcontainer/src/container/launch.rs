@@ -10,9 +10,10 @@ use std::time::Duration;
 use corten_plan::wire::FLAG_TRACE;
 use corten_plan::{Handle, Op, Point};
 
-use super::conversation::{Conversation, failure, init_died, out_of_order};
+use super::conversation::{Conversation, out_of_order};
 use super::create::environment;
 use super::filter::Loading;
+use super::stages::{at_point, second_stage, see_to_ids};
 use super::undo::{Undo, kill_and_reap};
 use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
 use crate::error::Error;
@@ -20,8 +21,8 @@ use crate::network::Devices;
 use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
 use crate::runtime::handles::Handles;
 use crate::runtime::id_map::IdMaps;
-use crate::runtime::link::{Asked, Link, Message};
-use crate::runtime::{console, gate, image, pid_file, source, user_namespace};
+use crate::runtime::link::{Asked, Link};
+use crate::runtime::{console, gate, image, pid_file, source};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
 use crate::trace::{Span, Trace};
@@ -359,112 +360,6 @@ pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) ->
     }
 }
 
-fn see_to_ids(what: &Start<'_>, process: &ContainerProcess) -> Result<(), Error> {
-    if let Some(maps) = &what.spawn.id_maps {
-        user_namespace::map_container(process.pid, process.pidfd(), maps)?;
-    }
-    if let Some(maps) = &what.spawn.joined_id_maps {
-        user_namespace::compare_maps(process.pid, maps)?;
-    }
-    lend_privileges(what.init, process.pid);
-    Ok(())
-}
-
-/// Does what the first process waits for at this point: it has no second stage yet.
-fn at_point(
-    what: &Start<'_>,
-    link: &Link,
-    process: &ContainerProcess,
-    (point, waited_for): (Point, &str),
-    act: &dyn Fn() -> Result<(), Error>,
-) -> Result<(), Error> {
-    let undo = Undo::new(process, kill_and_reap);
-    loop {
-        match link.receive_new(waited_for)? {
-            Message::Reached(reached) if reached == point => break,
-            // What was kept is the reason.
-            Message::Closed => return Err(first_stage_failure(what.init, link)),
-            other => link.keep(other),
-        }
-    }
-    act()?;
-    link.go(0, None)?;
-    undo.disarm();
-    Ok(())
-}
-
-/// Raising a limit and lowering `oom_score_adj` take CAP_SYS_RESOURCE in the initial user namespace, which init does not have in
-/// its own. Where the runtime has not got it either, init will say what it is for.
-fn lend_privileges(plan: &InitPlan, pid: i32) {
-    for (_, op) in plan.ops() {
-        let (what, done) = match op {
-            Op::Rlimit { resource, hard, .. } => {
-                ("raise a limit", crate::sys::limit::raise(pid, resource, hard))
-            }
-            Op::OomScoreAdj { adjustment } => {
-                let path = format!("/proc/{pid}/oom_score_adj");
-                ("set the oom score", std::fs::write(path, adjustment.to_bytes()))
-            }
-            _ => continue,
-        };
-        if let Err(error) = done {
-            log::debug!("{what} of init: {error}");
-        }
-    }
-}
-
-/// The first stage has joined and unshared; it makes init, says so, and ends.
-fn second_stage(
-    plan: &InitPlan,
-    link: &Link,
-    first: ContainerProcess,
-) -> Result<ContainerProcess, Error> {
-    let undo = Undo::new(&first, kill_and_reap);
-    let pidfd = loop {
-        match link.receive_new("the first stage of container init")? {
-            Message::Forked(pidfd) => break pidfd,
-            // Nobody is left who could say more: what was kept is the reason.
-            Message::Closed => return Err(first_stage_failure(plan, link)),
-            other => link.keep(other),
-        }
-    };
-    let pid = pid_of(&pidfd)?;
-    let init = ContainerProcess { pid, pidfd };
-    let undo_init = Undo::new(&init, kill_and_reap);
-    // It exits at once after that frame. ECHILD: the caller's own wait has reaped it.
-    match first.wait() {
-        Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => {}
-        waited => drop(waited?),
-    }
-    undo.disarm();
-    undo_init.disarm();
-    Ok(init)
-}
-
-fn first_stage_failure(plan: &InitPlan, link: &Link) -> Error {
-    loop {
-        match link.receive("the first stage of container init") {
-            Ok(Message::Failed(frame)) => return failure(plan, &*frame),
-            Ok(Message::Closed) | Err(_) => return init_died("has ended in its first stage"),
-            Ok(_) => {}
-        }
-    }
-}
-
-/// The pid that a pidfd refers to, in this process's pid namespace; before Linux 6.13 from the Pid line of its fdinfo
-/// (`pidfd_open(2)`).
-fn pid_of(pidfd: &OwnedFd) -> Result<i32, Error> {
-    if let Some(pid) = crate::sys::pidfd::pid(pidfd.as_fd()) {
-        return Ok(pid);
-    }
-    let path = format!("/proc/thread-self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd));
-    let info = std::fs::read_to_string(&path).map_err(|error| os(&path, error))?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-    pid.and_then(|pid| pid.trim().parse().ok())
-        .filter(|pid| *pid > 0)
-        .ok_or_else(|| init_died("is gone"))
-}
-
 /// The pid in the process's own pid namespace: the last number of the NSpid line.
 fn innermost_pid(pid: i32) -> Result<i32, Error> {
     let path = format!("/proc/{pid}/status");
@@ -533,6 +428,6 @@ pub(super) fn explained(error: Error, spawn: &SpawnPlan) -> Error {
     Error::Init(inner)
 }
 
-fn os(call: &str, source: io::Error) -> Error {
+pub(super) fn os(call: &str, source: io::Error) -> Error {
     Error::Os { call: call.into(), source }
 }

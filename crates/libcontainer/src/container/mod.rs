@@ -18,6 +18,7 @@ mod members;
 mod pause;
 mod place;
 mod read_back;
+mod stages;
 mod start;
 mod undo;
 mod update;
