@@ -41,7 +41,10 @@ pub(crate) fn done_without(plan: &CgroupPlan, error: Error) -> Result<(), Error>
         },
         _ => Error::Unsupported {
             pointer: "/linux/cgroupsPath".into(),
-            feature: format!("{}: {DELEGATION}", with_causes(&error)),
+            feature: format!(
+                "unable to apply cgroup configuration: {}: {DELEGATION}",
+                with_causes(&error)
+            ),
         },
     })
 }
