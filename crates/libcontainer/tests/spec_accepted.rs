@@ -255,6 +255,7 @@ fn things_at_their_limits_are_accepted() {
             { "type": "ipc" }, { "type": "uts" }, { "type": "pid" }, { "type": "cgroup" }
         ],
         "uidMappings": [{ "containerID": 0, "hostID": 0, "size": 4_294_967_295_u32 }],
+        "gidMappings": [{ "containerID": 0, "hostID": 0, "size": 4_294_967_295_u32 }],
         "timeOffsets": { "boottime": { "secs": -1, "nanosecs": 999_999_999 } },
         "sysctl": {
             "net.ipv4.conf.eno2/100.rp_filter": "1", "net/ipv4/ip_forward": "1", "kernel.shmmax": "1",
