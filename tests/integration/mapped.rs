@@ -43,6 +43,10 @@ const EXCEPTIONS: &[(&[&str], &str)] = &[
         "the kernel permits no procfs of a pid namespace that belongs to another user namespace",
     ),
     (
+        &["seccomp::profiles_of_engines_answer_as_under_crun"],
+        "crun 1.8 gives the host's null device to the container's root",
+    ),
+    (
         &["namespaces::kinds_of_a_pod_are_shared"],
         "the kernel permits no mqueue of an IPC namespace that belongs to another user namespace",
     ),
