@@ -27,7 +27,7 @@ table! {
     run_has_at_most_250_page_faults: [Root, OURS],
     exec_makes_at_most_190_system_calls: [Root, OURS, Strace],
     exec_has_at_most_150_page_faults: [Root, OURS],
-    error_is_one_although_the_environment_asks_for_backtraces: [],
+    error_is_one_although_the_environment_asks_for_backtraces: [Corten("our own text")],
     created_init_is_small: [Root, OURS],
     created_init_executes_a_file_that_nobody_can_write: [Root, OURS],
 }

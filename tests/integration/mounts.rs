@@ -26,7 +26,7 @@ table! {
     missing_target_is_made_as_the_source_is: [Root],
     target_that_exists_is_used_as_it_is: [Root],
     relative_target_counts_from_the_root: [Root],
-    target_with_the_path_of_the_root_is_in_the_root: [Root, NotOn("crun", "takes it for one in the container")],
+    target_with_the_path_of_the_root_is_in_the_root: [Root, NotOn("crun", "takes it for one in the container"), NotOn("runc", "1.1 takes the path of the root away from it")],
     target_that_is_the_root_is_refused: [Root, NotOn("crun", "has it as a feature; runc refuses it, and so do we")],
     missing_bind_source_is_refused: [Root],
     relative_bind_source_counts_from_the_bundle: [Root],

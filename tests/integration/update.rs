@@ -27,7 +27,7 @@ table! {
     update_that_fails_halfway_changes_nothing: [Root, PureCgroup2, Controller("memory"), Controller("cpu"), Controller("cpuset"), Controller("pids"), Controller("io"), Corten("all or nothing")],
     update_below_the_use_is_refused_where_asked: [Root, PureCgroup2, Controller("memory")],
     update_errors_name_the_flag: [Root, Corten("its own texts")],
-    update_leaves_device_rules_alone: [Root, PureCgroup2],
+    update_leaves_device_rules_alone: [Root, PureCgroup2, NotOn("crun", "raises RLIMIT_MEMLOCK for a device program, also where none is asked for")],
     update_of_a_stopped_container_is_refused: [Root, NotOn("crun", "has other words")],
     update_of_a_created_container_works: [Root, PureCgroup2, Controller("pids")],
     update_to_no_limit_needs_no_controller: [Root, Corten("v1 is not used")],
@@ -42,7 +42,7 @@ table! {
     events_of_a_stopped_container_are_refused: [Root, NotOn("crun", "has no events")],
     kill_all_by_another_signal_reaches_every_process: [Root, PureCgroup2, NotOn("runc", "sends it to init alone")],
     kill_all_of_a_paused_container_leaves_it_paused: [Root, PureCgroup2, Corten("crun thaws")],
-    kill_ends_threaded_cgroups_in_the_container: [Root, PureCgroup2],
+    kill_ends_threaded_cgroups_in_the_container: [Root, PureCgroup2, NotOn("runc", "1.1 reads cgroup.procs of a threaded cgroup, which cannot be read")],
 }
 
 /// A container that runs `script`, with these resources.

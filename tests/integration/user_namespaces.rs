@@ -37,7 +37,7 @@ table! {
     namespaces_of_the_host_are_joined_beside_it: [Root, NotOn("crun", "mounts no procfs then"), NotOn("runc", "1.1 joins the user namespace first")],
     namespaces_of_a_pod_are_joined: [Root],
     sysfs_without_a_network_of_its_own_is_the_hosts: [Root, NotOn("runc", "the kernel permits no sysfs there; crun binds that of the host, as we do")],
-    sources_that_its_root_cannot_reach_are_mounted: [Root],
+    sources_that_its_root_cannot_reach_are_mounted: [Root, NotOn("crun", "1.8 says EACCES of one that is missing there")],
     root_that_its_root_cannot_reach_is_mounted: [Root, NotOn("crun", "1.8 looks for it as the container's root"), NotOn("runc", "1.1 looks for it as the container's root")],
     source_that_its_root_cannot_reach_keeps_its_flags: [Root, NotOn("crun", "1.8 clears them")],
     flags_that_the_host_has_locked_stay: [Root, NotOn("crun", "1.8 opens the source outside: nothing is locked"), NotOn("runc", "1.1 refuses the mount")],
