@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -108,6 +108,10 @@ fn root_on_host(config: &Value, kind: &str, caller: u32) -> u32 {
 /// Gives all files to another root and its users, as `chown -R` by an offset. What nobody can own stays as it is.
 fn give(path: &Path, before: (u32, u32), after: (u32, u32)) -> io::Result<()> {
     let status = fs::symlink_metadata(path)?;
+    // Whoever's it is: the host's null device must never get another owner.
+    if status.file_type().is_char_device() {
+        return Ok(());
+    }
     let shifted = |id: u32, before: u32, after: u32| {
         id.checked_sub(before).and_then(|offset| after.checked_add(offset))
     };
