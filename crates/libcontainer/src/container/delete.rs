@@ -138,7 +138,7 @@ impl Container {
     /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty; without a cgroup, until
     /// init is no more.
     fn kill_everything(&self, record: &Record) -> Result<(), Error> {
-        let init = live_init(record)?;
+        let init = LiveInit::of(record)?;
         if let Some(init) = &init {
             match crate::sys::wait::send_signal(init.pidfd.as_fd(), Signal::KILL.number()) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -157,13 +157,7 @@ impl Container {
 }
 
 fn is_alive(record: &Record) -> Result<bool, Error> {
-    Ok(live_init(record)?.is_some())
-}
-
-fn live_init(record: &Record) -> Result<Option<LiveInit>, Error> {
-    let Some(init) = &record.init else { return Ok(None) };
-    let pidfd = init.process.open(&record.boot_id)?;
-    Ok(pidfd.map(|pidfd| LiveInit { pid: init.process.pid, pidfd }))
+    Ok(LiveInit::of(record)?.is_some())
 }
 
 fn remove_cgroup(place: &CgroupRecord) -> Result<(), Error> {

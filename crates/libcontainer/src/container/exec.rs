@@ -11,7 +11,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use corten_plan::Point;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::conversation::{Conversation, out_of_order};
@@ -89,7 +88,7 @@ impl Container {
         let (init, cgroup) = self.look_for_exec(options)?;
         drop(span);
         let started = self.exec_beside(&init, cgroup, options, before_execve);
-        started.map_err(|error| if is_ended(&init) { self.ended_meanwhile(&error) } else { error })
+        started.map_err(|error| if init.has_ended() { self.ended_meanwhile(&error) } else { error })
     }
 
     fn exec_beside(
@@ -153,10 +152,10 @@ impl Container {
     fn look_for_exec(&self, options: &ExecOptions) -> Result<(LiveInit, Option<Cgroup>), Error> {
         let refused = |problem: &str| Err(self.wrong_status(problem));
         let record = self.latest()?;
-        let Some(init) = &record.init else {
+        if record.init.is_none() {
             return refused("cannot exec in a container that is not created");
-        };
-        let Some(pidfd) = init.process.open(&record.boot_id)? else {
+        }
+        let Some(init) = LiveInit::of(&record)? else {
             return refused("cannot exec in a stopped container");
         };
         if options.cgroup.is_some() {
@@ -168,7 +167,7 @@ impl Container {
         {
             return refused("cannot exec in a paused container (use --ignore-paused to override)");
         }
-        Ok((LiveInit { pid: init.process.pid, pidfd }, cgroup))
+        Ok((init, cgroup))
     }
 
     /// What CRI-O takes for an end, and not for a failure.
@@ -239,11 +238,11 @@ impl Container {
             },
             None => no_such_cgroup(place.mount_point.join(&place.path)),
         };
-        if options.cgroup.is_some() || is_ended(init) {
+        if options.cgroup.is_some() || init.has_ended() {
             return Err(failed);
         }
         let Some(cgroup) =
-            Cgroup::of_process(&place.mount_point, init.pid)?.filter(|_| !is_ended(init))
+            Cgroup::of_process(&place.mount_point, init.pid)?.filter(|_| !init.has_ended())
         else {
             return Err(failed);
         };
@@ -361,18 +360,13 @@ fn open_root(init: &LiveInit) -> Result<OwnedFd, Error> {
     let root = rustix::fs::open(&path, flags, Mode::empty())
         .map_err(|errno| Error::Os { call: format!("open {path}"), source: errno.into() })?;
     // Only while init lives is this its root, and not that of another process which has its number.
-    if is_ended(init) {
+    if init.has_ended() {
         return Err(Error::Os {
             call: format!("open {path}"),
             source: io::Error::from_raw_os_error(libc::ESRCH),
         });
     }
     Ok(root)
-}
-
-fn is_ended(init: &LiveInit) -> bool {
-    let mut fds = [PollFd::new(&init.pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

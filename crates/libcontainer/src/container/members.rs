@@ -5,9 +5,7 @@
 //! Runs in: runtime.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::process::{Pid, PidfdFlags};
 
@@ -28,7 +26,7 @@ impl Container {
         }
         let Some(own) = namespace_of(init.pid) else { return Ok(Vec::new()) };
         // Only while init lives is this its namespace, and not that of another process which has its number.
-        if ended_within(init.pidfd.as_fd(), Duration::ZERO) {
+        if init.has_ended() {
             return Ok(Vec::new());
         }
         let mut pids: Vec<i32> = all_pids()?.into_iter().filter(|pid| is_in(*pid, own)).collect();
@@ -71,17 +69,11 @@ impl Container {
 
 /// Waits until a killed init is no more, and with it all of its pid namespace.
 pub(super) fn wait_for_end(init: &LiveInit) -> Result<(), Error> {
-    if ended_within(init.pidfd.as_fd(), KILL_DEADLINE) {
+    if init.ends_within(KILL_DEADLINE) {
         return Ok(());
     }
     let what = format!("init (process {}) of the container to end", init.pid);
     Err(Error::Timeout { what, seconds: KILL_DEADLINE.as_secs() })
-}
-
-fn ended_within(pidfd: std::os::fd::BorrowedFd<'_>, deadline: Duration) -> bool {
-    let timeout = Timespec::try_from(deadline).unwrap_or_default();
-    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
 fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Error> {

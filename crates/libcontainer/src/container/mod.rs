@@ -28,8 +28,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Duration;
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
@@ -111,6 +110,23 @@ struct LiveInit {
     pidfd: OwnedFd,
 }
 
+impl LiveInit {
+    /// The one that is recorded, if it lives.
+    fn of(record: &Record) -> Result<Option<Self>, Error> {
+        let Some(init) = &record.init else { return Ok(None) };
+        let pidfd = init.process.open(&record.boot_id)?;
+        Ok(pidfd.map(|pidfd| Self { pid: init.process.pid, pidfd }))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO)
+    }
+
+    fn ends_within(&self, time: Duration) -> bool {
+        crate::sys::wait::ends_within(self.pidfd.as_fd(), time).is_ok_and(|it| it)
+    }
+}
+
 /// A process of a container that is a child of this process: init after `create` and `run`, and what `exec` has started.
 #[derive(Debug)]
 pub struct ContainerProcess {
@@ -142,8 +158,7 @@ impl ContainerProcess {
 
     /// Whether it is a zombie, or reaped.
     fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+        crate::sys::wait::ends_within(self.pidfd(), Duration::ZERO).is_ok_and(|it| it)
     }
 
     /// Waits until it has ended, and reaps it.
@@ -275,8 +290,8 @@ impl Container {
                 Observed { is_locked, init_is_alive: false, init_is_ours: false, is_frozen: false };
             return Ok((state::status(false, seen), None));
         };
-        let pidfd = init.process.open(&record.boot_id)?;
-        let is_alive = pidfd.is_some();
+        let live = LiveInit::of(&record)?;
+        let is_alive = live.is_some();
         let cgroup = if is_alive { self.cgroup()? } else { None };
         let seen = Observed {
             is_locked: false,
@@ -287,7 +302,6 @@ impl Container {
                 && executes(init.process.pid, init.image),
             is_frozen: cgroup.map(|cgroup| cgroup.is_frozen()).transpose()?.unwrap_or(false),
         };
-        let live = pidfd.map(|pidfd| LiveInit { pid: init.process.pid, pidfd });
         Ok((state::status(true, seen), live))
     }
 

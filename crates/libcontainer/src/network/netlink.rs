@@ -149,7 +149,7 @@ impl Socket {
 
     /// Its network namespace.
     pub fn namespace(&self) -> io::Result<OwnedFd> {
-        sys::netlink::namespace_of(self.socket.as_fd())
+        sys::namespace::of_socket(self.socket.as_fd())
     }
 
     /// What the kernel tells, of which each has `head` bytes before its attributes.

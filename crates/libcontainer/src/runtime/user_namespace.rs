@@ -4,8 +4,8 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::plan::IdMaps;
 use crate::spec::LinuxIdMapping;
 use crate::sys::idle::Idle;
+use crate::sys::wait;
 
 /// What the kernel takes for a map is shorter than a page.
 const PAGE: usize = 4096;
@@ -166,11 +167,10 @@ fn open_process(pid: i32, pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Refused> {
     let open = || -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
-        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        match poll(&mut fds, Some(&Timespec::default()))? {
-            0 => Ok(opened),
-            _ => Err(Errno::SRCH.into()),
+        if wait::ends_within(pidfd, Duration::ZERO)? {
+            return Err(Errno::SRCH.into());
         }
+        Ok(opened)
     };
     let call = || format!("open /proc/{pid}");
     open().map_err(|source| Refused { pointer: UIDS, call: call(), source })

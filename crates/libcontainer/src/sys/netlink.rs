@@ -3,10 +3,7 @@
 //! Runs in: runtime.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-/// `SIOCGSKNS` of `<linux/sockios.h>`.
-const SIOCGSKNS: libc::c_ulong = 0x894c;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `NETLINK_EXT_ACK` and `NETLINK_CAP_ACK`: an error comes with the kernel's words, and without the request.
 ///
@@ -28,17 +25,3 @@ pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 const INT_SIZE: libc::socklen_t = 4;
-
-/// The network namespace that a socket is in, close-on-exec.
-///
-/// # Errors
-/// EPERM without CAP_NET_ADMIN in the user namespace that owns it.
-pub fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    // SAFETY: the request takes no argument and makes an fd; the socket is borrowed and so open.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the ioctl has just made this fd for us (`open_related_ns`), and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(result) })
-}

@@ -5,6 +5,9 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,16 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<ExitStatus> {
         libc::CLD_EXITED => ExitStatus::Exited(status),
         _ => ExitStatus::Signaled(status),
     })
+}
+
+/// Whether the process that `pidfd` refers to has ended, or ends within `time`: it is a zombie, or reaped.
+///
+/// # Errors
+/// Those of `poll(2)`.
+pub fn ends_within(pidfd: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
+    let timeout = Timespec::try_from(time).unwrap_or_default();
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(poll(&mut fds, Some(&timeout))? > 0)
 }
 
 /// Sends signal `number` to the process that `pidfd` refers to.
