@@ -1,4 +1,4 @@
-//! What people and CI call: `cargo xtask demo | test | vm | man | fault | check-arch`.
+//! What people and CI call: `cargo xtask demo | test | vm | clients | man | fault | check-arch`.
 //!
 //! Runs in: any process.
 
@@ -8,6 +8,7 @@ mod arch;
 #[path = "../../tests/integration/bundle.rs"]
 #[expect(dead_code, reason = "the integration tests' bundles, of which the stepper uses some")]
 mod bundle;
+mod clients;
 mod demo;
 mod fault;
 mod machine;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Arguments),
     /// Run a command in the project's own VM: cgroup v2 only, root, no network.
     Vm(vm::Arguments),
+    /// Run the flows of a real client (Podman, containerd, Docker) on corten, or on a peer, in a VM with systemd.
+    Clients(clients::Arguments),
     /// Write man pages and shell completions.
     Man(manual::Arguments),
     /// Kill the runtime, and apart init, at every system call, and look for what is left.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Test(arguments) => test::run(&arguments),
         Task::Vm(arguments) => return vm::main(&arguments),
+        Task::Clients(arguments) => clients::run(&arguments),
         Task::Fault(arguments) => fault::run(&arguments),
         Task::Man(arguments) => manual::run(&arguments),
         Task::Traced { words } => fault::traced(&words),
