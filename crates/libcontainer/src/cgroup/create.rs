@@ -51,8 +51,9 @@ impl<'a> Site<'a> {
         &self.plan.path
     }
 
-    /// Makes the cgroup and its missing parents, attaches the device program and writes the limits: all of them hold before the
-    /// first process enters. The directory itself may be there already, empty and not frozen: an engine may have made it.
+    /// Makes the cgroup and its missing parents and writes the limits, which hold before the first process enters. The directory
+    /// itself may be there already, empty and not frozen: an engine may have made it. Its device rules are
+    /// [`Cgroup::restrict_devices`].
     ///
     /// What was made is removed again on failure.
     ///
@@ -114,12 +115,19 @@ fn make(root: OwnedFd, mount_point: &Path, path: &Path) -> io::Result<Cgroup> {
 }
 
 impl Cgroup {
-    /// [`Site::look`] and [`Site::create`] in one.
+    /// [`Site::look`], [`Site::create`] and [`Self::restrict_devices`] in one.
     ///
     /// # Errors
     /// As [`Site::look`].
     pub fn create(facts: &CgroupFacts, plan: &CgroupPlan) -> Result<Self, Error> {
-        Site::look(facts, plan)?.create()
+        let cgroup = Site::look(facts, plan)?.create()?;
+        match cgroup.restrict_devices(plan) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.unmake();
+                Err(error)
+            }
+        }
     }
 
     fn prepare(&self, plan: &CgroupPlan, bound_to_v1: &[String]) -> Result<(), Error> {
@@ -127,26 +135,29 @@ impl Cgroup {
         if self.made == 0 || self.path.components().count() > 1 {
             self.require_unused()?;
         }
-        self.furnish(plan, bound_to_v1, |program| {
-            permission::without_devices(
-                plan,
-                match self.made {
-                    0 => self.replace_devices(program),
-                    _ => self.attach_devices(program),
-                },
-            )
-        })
+        self.furnish(plan, bound_to_v1)
     }
 
-    /// Controllers, device program and limits of a cgroup that is there.
-    pub(super) fn furnish(
-        &self,
-        plan: &CgroupPlan,
-        bound_to_v1: &[String],
-        attach: impl FnOnce(&[u64]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Attaches the device program: beside what systemd has attached, in the place of what a cgroup had that was found.
+    ///
+    /// The verifier takes as long as all that is done for the cgroup besides, so that this may wait until init is at work: nothing
+    /// but init itself may run in the cgroup before.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`].
+    pub fn restrict_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        let Some(program) = &plan.devices else { return Ok(()) };
+        let was_found = self.made == 0 && plan.unit.is_none();
+        let attached = match was_found {
+            true => self.replace_devices(program),
+            false => self.attach_devices(program),
+        };
+        permission::without_devices(plan, attached)
+    }
+
+    /// Controllers and limits of a cgroup that is there.
+    pub(super) fn furnish(&self, plan: &CgroupPlan, bound_to_v1: &[String]) -> Result<(), Error> {
         self.enable_controllers(&plan.settings, controllers::usual(bound_to_v1))?;
-        plan.devices.as_deref().map_or(Ok(()), attach)?;
         self.apply(&plan.settings)?;
         // The last: from here on somebody else may make cgroups below.
         plan.owner.map_or(Ok(()), |uid| self.delegate(uid))

@@ -92,7 +92,7 @@ fn carry_out(
     let trace = options.trace.as_deref();
     launch::refuse_unsupported(&plan.warnings, &plan.unsupported)?;
     launch::check_console(plan.terminal, options.console.as_ref())?;
-    let agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
+    let mut agent = filter::prepare(plan.seccomp.as_ref(), plan.has_hooks_before_init_is_ready())?;
     let handles = Handles::open(&plan.spawn.joins, plan.terminal, &options.outside())?;
     let id_maps = IdMaps::make(&plan.init, &handles)?;
     let rdt = Rdt::look(plan.intel_rdt.as_ref())?;
@@ -130,7 +130,7 @@ fn carry_out(
     let spawned = start_init(plan, options, &handles, cgroup.fd(), fifo.as_ref(), dir.fd())?;
     let undo_init = Undo::new(&spawned.init, undo::kill_and_reap);
     log::debug!("init is process {}", spawned.init.pid);
-    cgroup.apply_late(plan.cgroup.as_ref())?;
+    cgroup.complete(plan.cgroup.as_ref())?;
     rdt.assign(spawned.init.pid)?;
     let undo_devices = Undo::new(&devices, Devices::give_back);
     let launch = Launch::new(plan, options, &spawned, &id_maps, &devices)?;
@@ -140,7 +140,6 @@ fn carry_out(
             scope.prepare(cgroup)
         })?;
     }
-    launch.mounted(&dir, &intent, agent)?;
     let record = Record {
         init: Some(launch.identity()?),
         exec: Some(ExecBase::of(bundle, facts, plan.seccomp.clone(), options.no_new_keyring)),
@@ -148,11 +147,19 @@ fn carry_out(
         intel_rdt: rdt.record(),
         ..intent.clone()
     };
+    // While init is at work: what takes long of saving the state.
+    dir.stage_state(&record)?;
+    if !launch.goes_ahead {
+        launch.mounted(&dir, &intent, &mut agent)?;
+    }
     // The state is saved before init is told to go on: from then on it lives without us.
-    dir.write_state(&record)?;
+    dir.commit_state()?;
     launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"standard")?;
     before_execve(handles.console_receiver());
     launch.ready(&record)?;
+    if launch.goes_ahead {
+        launch.mounted(&dir, &intent, &mut agent)?;
+    }
     if start_at_once {
         launch.wait_for_execve()?;
     }
@@ -166,7 +173,7 @@ fn carry_out(
     drop(lock);
     let container = Container { dir, record: Box::new(record), made: cgroup.into_cgroup() };
     if start_at_once {
-        let ran = container.run_poststart(spawned.init.pid, &environment(options));
+        let ran = container.run_poststart(spawned.init.pid, || environment(options));
         ran.inspect_err(|_| undo::kill_and_reap(&spawned.init))?;
     }
     Ok((container, spawned.init))
@@ -192,6 +199,7 @@ fn start_init(
         placed: None,
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
+        is_watched: fifo.is_some() || plan.init.may_go_ahead,
         trace: options.trace.as_deref(),
     });
     started.map_err(|error| error.of(&plan.spawn))
@@ -218,7 +226,7 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
         preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
         listen_fds: options.listen_fds,
         start_at_once,
-        environment: environment(options),
+        environment: if has_hooks_in_init(&bundle) { environment(options) } else { Vec::new() },
         systemd: options.systemd_cgroup.then(systemd::manager_of_caller),
         no_cgroup: options.no_cgroup,
         rootless: options.rootless,
@@ -241,6 +249,11 @@ impl CreateOptions {
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path)
         .map_err(|source| Error::Os { call: "the current directory".into(), source })
+}
+
+/// Whether the plan has hooks with an environment in it.
+fn has_hooks_in_init(bundle: &Bundle) -> bool {
+    bundle.spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty())
 }
 
 /// What hooks get that have no environment of their own.

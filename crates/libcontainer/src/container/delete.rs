@@ -100,8 +100,8 @@ impl Container {
             intel_rdt::remove(rdt)?;
         }
         // Of a `create` that was killed, too: its hooks may have made what these take away.
-        let environment = hook_state::own_environment();
-        warnings.extend(hook_state::run_poststop(&self.dir, record, &environment));
+        let environment = hook_state::own_environment;
+        warnings.extend(hook_state::run_poststop(&self.dir, record, environment));
         self.dir.remove()?;
         // Of a directory that is gone nobody asks for the lock.
         std::mem::forget(lock);

@@ -26,7 +26,7 @@ use crate::plan::{self, ExecBase, ExecPlan, ExecRequest, Manager};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::link::Asked;
 use crate::spec::Process;
-use crate::state::{CgroupRecord, ProcessStat, Status, UnitRecord};
+use crate::state::{CgroupRecord, Init, ProcessStat, Status, UnitRecord};
 use crate::trace::{Span, Trace};
 
 /// What `exec` is told.
@@ -152,7 +152,8 @@ impl Container {
     fn look_for_exec(&self, options: &ExecOptions) -> Result<(LiveInit, Option<Cgroup>), Error> {
         let refused = |problem: &str| Err(self.wrong_status(problem));
         let record = self.latest()?;
-        if record.init.is_none() {
+        let is_at_work = record.init.as_ref().is_none_or(Init::is_at_work);
+        if is_at_work {
             return refused("cannot exec in a container that is not created");
         }
         let Some(init) = LiveInit::of(&record)? else {
@@ -328,6 +329,7 @@ fn start(
         placed,
         kept: options.listen_fds.saturating_add(options.preserve_fds),
         stdio: options.stdio.as_ref(),
+        is_watched: false,
         trace: options.trace.as_deref(),
     })
 }

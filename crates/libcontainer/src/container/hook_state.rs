@@ -59,11 +59,12 @@ fn outputs(record: &Record) -> [Option<&Path>; 2] {
 pub(crate) fn run_poststop(
     dir: &StateDir,
     record: &Record,
-    environment: &[OsString],
+    environment: impl FnOnce() -> Vec<OsString>,
 ) -> Vec<Error> {
     if record.poststop.is_empty() {
         return Vec::new();
     }
+    let environment = &environment();
     let Ok(state) = json(record, Status::Stopped, None) else { return Vec::new() };
     let (cwd, dir) = (record.bundle.as_path(), Some(dir));
     let outputs = outputs(record);

@@ -59,6 +59,8 @@ pub(super) struct Start<'a> {
     /// How many fds from 3 on it keeps.
     pub kept: u32,
     pub stdio: Option<&'a [OwnedFd; 3]>,
+    /// Whether somebody will ask if it still executes its image.
+    pub is_watched: bool,
     pub trace: Option<&'a Trace>,
 }
 
@@ -129,9 +131,7 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
         init = second_stage(what.init, &link, init)?;
     }
     let undo = Undo::new(&init, kill_and_reap);
-    // Who does not wait for `start` is never asked whether it still executes the image.
-    let waits = what.own.iter().any(|(handle, _)| *handle == Handle::START_FIFO);
-    let image = waits.then(|| rustix::fs::fstat(&image)).transpose();
+    let image = what.is_watched.then(|| rustix::fs::fstat(&image)).transpose();
     let image = image.map_err(|errno| os("fstat(init's image)", errno.into()))?;
     undo.disarm();
     Ok(Spawned { init, link, image: image.map(|image| (image.st_dev, image.st_ino)), times })
@@ -172,6 +172,8 @@ pub(super) struct Launch<'a> {
     id_maps: &'a IdMaps<'a>,
     devices: &'a Devices<'a>,
     stat: ProcessStat,
+    /// Whether init is let go before it is ready.
+    pub goes_ahead: bool,
 }
 
 impl<'a> Launch<'a> {
@@ -184,7 +186,10 @@ impl<'a> Launch<'a> {
         devices: &'a Devices<'a>,
     ) -> Result<Self, Error> {
         let stat = ProcessStat::read(spawned.init.pid)?;
-        Ok(Self { plan, options, spawned, id_maps, devices, stat })
+        // Whoever is told of the process by file or socket takes it for created.
+        let is_published = options.pid_file.is_some() || options.pidfd_socket.is_some();
+        let goes_ahead = plan.init.may_go_ahead && !is_published;
+        Ok(Self { plan, options, spawned, id_maps, devices, stat, goes_ahead })
     }
 
     fn conversation(&self) -> Conversation<'_> {
@@ -196,7 +201,7 @@ impl<'a> Launch<'a> {
     pub fn identity(&self) -> Result<Init, Error> {
         let ContainerProcess { pid, pidfd } = &self.spawned.init;
         let process = Process::of(*pid, pidfd, self.stat)?;
-        Ok(Init { process, image: self.spawned.image })
+        Ok(Init { process, image: self.spawned.image, ahead: self.goes_ahead })
     }
 
     /// Has init moved to its cgroup, by its pid, while it waits before it looks at cgroups.
@@ -226,7 +231,7 @@ impl<'a> Launch<'a> {
         &self,
         dir: &StateDir,
         record: &Record,
-        mut agent: Option<OwnedFd>,
+        agent: &mut Option<OwnedFd>,
     ) -> Result<(), Error> {
         let _span = Span::begin(self.trace(), "wait for init to be ready");
         let filter = Loading {
@@ -238,7 +243,7 @@ impl<'a> Launch<'a> {
         };
         loop {
             let answer = |asked| match asked {
-                Asked::Listener(number) => filter.hand_over(&mut agent, number, record),
+                Asked::Listener(number) => filter.hand_over(agent, number, record),
                 Asked::IdMap(op, mount) => self.map_ids(op, &mount),
                 Asked::Source(op) => self.open_source(op),
                 Asked::Network(socket) => self.devices.move_to(socket),

@@ -292,14 +292,15 @@ impl Container {
         };
         let live = LiveInit::of(&record)?;
         let is_alive = live.is_some();
+        if is_alive && init.is_at_work() {
+            return Ok((Status::Creating, None));
+        }
         let cgroup = if is_alive { self.cgroup()? } else { None };
         let seen = Observed {
             is_locked: false,
             init_is_alive: is_alive,
             // The fifo is gone after `start`; the image tells the start that was killed before it could remove the fifo.
-            init_is_ours: is_alive
-                && self.has_start_fifo()
-                && executes(init.process.pid, init.image),
+            init_is_ours: is_alive && self.has_start_fifo() && init.executes_image(),
             is_frozen: cgroup.map(|cgroup| cgroup.is_frozen()).transpose()?.unwrap_or(false),
         };
         Ok((state::status(true, seen), live))
@@ -339,12 +340,4 @@ impl Container {
     fn wrong_status(&self, message: impl Into<String>) -> Error {
         Error::WrongStatus { id: self.record.id.clone(), message: message.into() }
     }
-}
-
-/// Whether the process executes the file with this device and inode.
-fn executes(pid: i32, image: Option<(u64, u64)>) -> bool {
-    image.is_some_and(|image| {
-        rustix::fs::stat(format!("/proc/{pid}/exe"))
-            .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == image)
-    })
 }

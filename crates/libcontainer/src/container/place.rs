@@ -100,10 +100,12 @@ impl<'a> Made<'a> {
         self.cgroup.get().map(Cgroup::fd)
     }
 
-    /// Writes the limits that had to wait until init has been made.
-    pub fn apply_late(&self, plan: Option<&CgroupPlan>) -> Result<(), Error> {
-        let late = self.cgroup.get().zip(plan);
-        late.map_or(Ok(()), |(cgroup, plan)| cgroup.apply(&plan.late))
+    /// What holds from before the first hook on, and is done while init is at work already: the device rules, and limits that had to
+    /// wait until init has been made. Not of a cgroup that systemd has still to make.
+    pub fn complete(&self, plan: Option<&CgroupPlan>) -> Result<(), Error> {
+        let Some((cgroup, plan)) = self.cgroup.get().zip(plan) else { return Ok(()) };
+        cgroup.restrict_devices(plan)?;
+        cgroup.apply(&plan.late)
     }
 
     /// Removes what is left in the cgroup, and the cgroup.

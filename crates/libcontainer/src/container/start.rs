@@ -38,18 +38,25 @@ impl Container {
             Some(Started::Failed(frame)) => return Err(self.start_failure(&*frame)),
         }
         drop(lock);
-        self.run_poststart(init.pid, &hook_state::own_environment())
+        self.run_poststart(init.pid, hook_state::own_environment)
     }
 
     /// Runs the hooks; one that fails is the end of the container.
-    pub(super) fn run_poststart(&self, pid: i32, environment: &[OsString]) -> Result<(), Error> {
+    pub(super) fn run_poststart(
+        &self,
+        pid: i32,
+        environment: impl FnOnce() -> Vec<OsString>,
+    ) -> Result<(), Error> {
+        if self.record.poststart.is_empty() {
+            return Ok(());
+        }
         let (hooks, running) = (&self.record.poststart, (Status::Running, Some(pid)));
         let ran = hook_state::run_all(
             "poststart",
             hooks,
             (&self.dir, &self.record),
             running,
-            environment,
+            &environment(),
             None,
         );
         if let Err(failure) = ran {

@@ -26,7 +26,7 @@ pub(super) fn kill_and_reap(init: &ContainerProcess) {
 /// The hooks of a container that is no more: of one whose creation has failed too (runtime.md, "Lifecycle", steps 3 to 5
 /// go on at 12; runc does it after every failure).
 pub(super) fn run_poststop((dir, record, options): &(&StateDir, &Record, &CreateOptions)) {
-    for problem in hook_state::run_poststop(dir, record, &environment(options)) {
+    for problem in hook_state::run_poststop(dir, record, || environment(options)) {
         log::warn!("{}", with_causes(&problem));
     }
 }

@@ -4,7 +4,8 @@
 //! wanted, and takes 0 for no. Of the rules the last that matches decides, for each letter of the access by itself:
 //! an open for reading and writing is allowed when reading is and writing is. Without any rule all is denied. So the
 //! program goes from the last rule to the first; what an allowing rule grants is struck from what is wanted until
-//! nothing is left, and a denying rule that holds any of what is left ends it.
+//! nothing is left, and a denying rule that holds any of what is left ends it. Rules in a row that grant everything are one
+//! search, by type, major and minor number: the shorter the program, the sooner the kernel's verifier is through with it.
 //!
 //! As runc does, every container may make any node (`m`), and use the default devices, ptys and /dev/net/tun: these
 //! rules come after the user's. (runc first lowers the rules to those of cgroup v1, which refuses holes in wildcards,
@@ -40,23 +41,22 @@ struct Rule {
     access: u32,
 }
 
-const fn default_rule(kind: u32, major: Option<u32>, minor: Option<u32>, access: u32) -> Rule {
-    Rule { allow: true, kind: Some(kind), major, minor, access }
+const fn default_device(major: u32, minor: Option<u32>) -> Rule {
+    Rule { allow: true, kind: Some(CHAR), major: Some(major), minor, access: ALL }
 }
 
 /// What runc allows to every container, after the user's rules.
-const DEFAULT_RULES: [Rule; 11] = [
-    default_rule(CHAR, None, None, MKNOD),
-    default_rule(BLOCK, None, None, MKNOD),
-    default_rule(CHAR, Some(1), Some(3), ALL), // /dev/null
-    default_rule(CHAR, Some(1), Some(8), ALL), // /dev/random
-    default_rule(CHAR, Some(1), Some(7), ALL), // /dev/full
-    default_rule(CHAR, Some(5), Some(0), ALL), // /dev/tty
-    default_rule(CHAR, Some(1), Some(5), ALL), // /dev/zero
-    default_rule(CHAR, Some(1), Some(9), ALL), // /dev/urandom
-    default_rule(CHAR, Some(136), None, ALL),  // /dev/pts/*
-    default_rule(CHAR, Some(5), Some(2), ALL), // /dev/ptmx
-    default_rule(CHAR, Some(10), Some(200), ALL), // /dev/net/tun
+const DEFAULT_RULES: [Rule; 10] = [
+    Rule { allow: true, kind: None, major: None, minor: None, access: MKNOD },
+    default_device(1, Some(3)),    // /dev/null
+    default_device(1, Some(8)),    // /dev/random
+    default_device(1, Some(7)),    // /dev/full
+    default_device(5, Some(0)),    // /dev/tty
+    default_device(1, Some(5)),    // /dev/zero
+    default_device(1, Some(9)),    // /dev/urandom
+    default_device(136, None),     // /dev/pts/*
+    default_device(5, Some(2)),    // /dev/ptmx
+    default_device(10, Some(200)), // /dev/net/tun
 ];
 
 /// The program for `rules` and the default ones; `None` when it would allow everything.
@@ -109,6 +109,11 @@ impl Rule {
         })
     }
 
+    /// Whether nothing is left to be asked where it matches.
+    fn grants_all(&self) -> bool {
+        self.allow && self.access == ALL
+    }
+
     /// Whether it decides everything that is asked.
     fn is_final(&self) -> bool {
         let has_condition = self.kind.is_some() || self.major.is_some() || self.minor.is_some();
@@ -127,7 +132,13 @@ fn compile(rules: &[Rule]) -> Option<Vec<u64>> {
     }
     let mut program = Vec::with_capacity(8 + rules.len() * 8);
     program.extend(PROLOGUE);
-    rules.iter().rev().for_each(|rule| append(&mut program, rule));
+    let runs = rules.chunk_by(|one, other| one.grants_all() && other.grants_all());
+    for run in runs.rev() {
+        match run {
+            [rule] => append(&mut program, rule),
+            _ => run.chunks(LONGEST_SEARCH).for_each(|part| append_search(&mut program, part)),
+        }
+    }
     program.extend([set(R0, u32::from(allows_rest)), EXIT]);
     Some(program)
 }
@@ -150,6 +161,7 @@ const AND: u8 = 0x54;
 const SHIFT_RIGHT: u8 = 0x74;
 const JUMP_IF_EQUAL: u8 = 0x16;
 const JUMP_IF_NOT_EQUAL: u8 = 0x56;
+const JUMP: u8 = 0x05;
 const EXIT: u64 = instruction(0x95, 0, 0, 0, 0);
 
 const PROLOGUE: [u64; 6] = [
@@ -172,6 +184,61 @@ const fn instruction(code: u8, destination: u8, source: u8, offset: u16, immedia
 
 const fn set(register: u8, value: u32) -> u64 {
     instruction(MOVE, register, 0, 0, value)
+}
+
+/// So many rules of a search make jumps that fit their 16 bits.
+const LONGEST_SEARCH: usize = 4096;
+
+/// The instructions of rules of which each grants everything, so that their order does not matter.
+fn append_search(program: &mut Vec<u64>, rules: &[Rule]) {
+    let mut rules = rules.to_vec();
+    rules.sort_unstable_by_key(|rule| (rule.kind, rule.major, rule.minor));
+    let mut search = Vec::with_capacity(rules.len() * 3 + 3);
+    for of_kind in rules.chunk_by(|one, other| one.kind == other.kind) {
+        let mut numbers = Vec::new();
+        for of_major in of_kind.chunk_by(|one, other| one.major == other.major) {
+            let minors = of_major.iter().map(|rule| found_if(MINOR, rule.minor)).collect();
+            append_if(&mut numbers, MAJOR, of_major.first().and_then(|rule| rule.major), minors);
+        }
+        append_if(&mut search, KIND, of_kind.first().and_then(|rule| rule.kind), numbers);
+    }
+    // Behind the search, what is not found jumps over the answer.
+    search.push(instruction(JUMP, 0, 0, 2, 0));
+    let end = search.len();
+    for (at, one) in search.iter_mut().enumerate() {
+        if *one & FOUND_MASK == FOUND_OFFSET {
+            let offset = u64::try_from(end - at - 1).unwrap_or_default();
+            *one = *one & !FOUND_MASK | offset << 16;
+        }
+    }
+    program.extend(search);
+    program.extend([set(R0, 1), EXIT]);
+}
+
+/// Stands for the distance to the answer until that is known: no jump of a search is as long.
+const FOUND_OFFSET: u64 = 0x7fff << 16;
+const FOUND_MASK: u64 = 0xffff << 16;
+
+/// A jump to the answer, where the register has the value.
+fn found_if(register: u8, value: Option<u32>) -> u64 {
+    match value {
+        Some(value) => instruction(JUMP_IF_EQUAL, register, 0, 0x7fff, value),
+        None => instruction(JUMP, 0, 0, 0x7fff, 0),
+    }
+}
+
+/// `then`, where the register has the value; as one jump where that is all there is.
+fn append_if(program: &mut Vec<u64>, register: u8, value: Option<u32>, then: Vec<u64>) {
+    let always = found_if(register, None);
+    match value {
+        Some(_) if then.first() == Some(&always) => program.push(found_if(register, value)),
+        Some(value) => {
+            let behind = u16::try_from(then.len()).unwrap_or_default();
+            program.push(instruction(JUMP_IF_NOT_EQUAL, register, 0, behind, value));
+            program.extend(then);
+        }
+        None => program.extend(then),
+    }
 }
 
 /// The instructions of one rule: conditions that jump behind it, then what it says.
@@ -238,6 +305,7 @@ mod tests {
                 0x16 if value == immediate => at += usize::from(offset),
                 0x56 if value != immediate => at += usize::from(offset),
                 0x16 | 0x56 => {}
+                0x05 => at += usize::from(offset),
                 0x95 => return registers[0] == 1,
                 other => panic!("unknown instruction {other:#x}"),
             }
@@ -261,6 +329,26 @@ mod tests {
         compile(rules).is_none_or(|program| run(&program, kind, major, minor, access))
     }
 
+    /// The verifier refuses a program with an instruction that nothing leads to (`check_cfg`).
+    fn is_all_reached(program: &[u64]) -> bool {
+        let mut reached = vec![false; program.len()];
+        let mut todo = vec![0];
+        while let Some(at) = todo.pop() {
+            if std::mem::replace(&mut reached[at], true) {
+                continue;
+            }
+            let [code, _, low, high, ..] = program[at].to_le_bytes();
+            let jumped = at + 1 + usize::from(u16::from_le_bytes([low, high]));
+            match code {
+                0x05 => todo.push(jumped),
+                0x16 | 0x56 => todo.extend([at + 1, jumped]),
+                0x95 => {}
+                _ => todo.push(at + 1),
+            }
+        }
+        reached.iter().all(|is_reached| *is_reached)
+    }
+
     fn rule(allow: bool, device_type: Option<DeviceRuleType>, access: &str) -> LinuxDeviceCgroup {
         LinuxDeviceCgroup { allow, device_type, access: access.into(), ..Default::default() }
     }
@@ -275,6 +363,25 @@ mod tests {
         assert!(!run(&program, CHAR, 1, 1, READ), "/dev/mem");
         assert!(!run(&program, BLOCK, 1, 3, READ), "a block device is not /dev/null");
         assert!(!run(&program, CHAR, 10, 229, READ | MKNOD), "one letter of two is denied");
+    }
+
+    #[test]
+    fn program_of_the_default_devices_is_short() {
+        let program = program(&[rule(false, None, "rwm")]).unwrap().unwrap();
+        assert!(program.len() <= 30, "{} instructions", program.len());
+        let many = |minor: u32| Rule {
+            allow: true,
+            kind: Some(CHAR),
+            major: Some(7),
+            minor: Some(2 * minor),
+            access: ALL,
+        };
+        let program = compile(&(0..10_000).map(many).collect::<Vec<_>>()).unwrap();
+        for (minor, expected) in [(0, true), (1, false), (8190, true), (8192, true), (19_998, true)]
+        {
+            assert_eq!(run(&program, CHAR, 7, minor, READ), expected, "{minor}");
+        }
+        assert!(is_all_reached(&program));
     }
 
     #[test]
@@ -332,7 +439,8 @@ mod tests {
     fn rules() -> impl Strategy<Value = Vec<Rule>> {
         let number = || prop_oneof![Just(None), (0u32..3).prop_map(Some), Just(Some(u32::MAX))];
         let kind = prop_oneof![Just(None), Just(Some(BLOCK)), Just(Some(CHAR))];
-        let rule = (any::<bool>(), kind, number(), number(), 1..=ALL);
+        let access = prop_oneof![Just(ALL), 1..=ALL];
+        let rule = (prop::bool::weighted(0.7), kind, number(), number(), access);
         let rule = rule.prop_map(|(allow, kind, major, minor, access)| Rule {
             allow,
             kind,
@@ -346,6 +454,7 @@ mod tests {
     proptest! {
         #[test]
         fn compile_any_rules_means_the_last_match_for_each_letter(rules in rules()) {
+            prop_assert!(compile(&rules).is_none_or(|program| is_all_reached(&program)));
             let numbers = [0, 1, 2, 3, u32::MAX];
             for kind in [BLOCK, CHAR] {
                 for (major, minor) in numbers.iter().flat_map(|a| numbers.map(|b| (*a, b))) {

@@ -125,10 +125,12 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     let profile = inputs.linux.seccomp.as_ref();
     let seccomp = profile.map(|profile| SeccompPlan::of(profile, &mut warnings)).transpose()?;
     let steps = order(&inputs, &mounts, seccomp.as_ref(), &mut warnings)?;
+    let init = steps.finish(flags(&spawn))?;
     let init = InitPlan {
         state_at_mounted: !inputs.hooks.create_container.is_empty(),
         state_at_ready: !inputs.hooks.start_container.is_empty(),
-        ..steps.finish(flags(&spawn))?
+        may_go_ahead: init.id_maps.is_empty() && may_go_ahead(&inputs, seccomp.as_ref()),
+        ..init
     };
     Ok(Plan {
         spawn,
@@ -143,6 +145,16 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         unsupported: unsupported::find(&inputs),
         warnings,
     })
+}
+
+/// See [`InitPlan::may_go_ahead`].
+fn may_go_ahead(inputs: &Inputs<'_>, seccomp: Option<&SeccompPlan>) -> bool {
+    let Inputs { process, linux, hooks, namespaces, request, .. } = inputs;
+    let has_hooks = hooks::any_before_pivot(hooks) || !hooks.start_container.is_empty();
+    let is_asked = process.terminal || !linux.net_devices.is_empty() || request.systemd.is_some();
+    let is_filtered = seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process));
+    let may_ask = namespaces.has(CLONE_NEWUSER);
+    request.start_at_once && !has_hooks && !is_asked && !is_filtered && !may_ask
 }
 
 /// A program that was started by hand must not act on the host: where init is to be pid 1, it checks.

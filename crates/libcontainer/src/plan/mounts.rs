@@ -16,7 +16,7 @@ use corten_plan::wire::Ids;
 use super::annotations::Annotations;
 use super::lsm::OfMount;
 use super::options::Options;
-use super::steps::{Steps, c_path, c_string, c_strings, clean, list};
+use super::steps::{Steps, c_path, c_string, c_strings, clean, is_within, list};
 use super::types::Origin;
 use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, MOUNT_ATTR_RDONLY, MS_RDONLY,
@@ -89,7 +89,7 @@ pub(super) fn make(
 pub(super) fn is_alone(mounts: &[PlannedMount<'_>], path: &Path) -> bool {
     let mounts = mounts.iter().filter(|mount| mount.options.flags & MS_REMOUNT == 0);
     let has_none_below = !mounts.clone().any(|mount| mount.is_below(path));
-    let under = mounts.rev().find(|mount| path.starts_with(&mount.target));
+    let under = mounts.rev().find(|mount| is_within(path, &mount.target));
     has_none_below && under.is_some_and(|mount| !mount.is_bind())
 }
 
@@ -152,7 +152,7 @@ impl<'a> PlannedMount<'a> {
     }
 
     fn is_below(&self, path: &Path) -> bool {
-        self.target != path && self.target.starts_with(path)
+        self.target != path && is_within(&self.target, path)
     }
 
     /// Whether it is a tmpfs directly below the root. Not one whose contents come from the image: there names may be links.
@@ -223,7 +223,7 @@ impl<'a> PlannedMount<'a> {
         if target == Path::new("/") {
             return Err(self.problem("is on top of the root file system"));
         }
-        if !target.starts_with("/proc") {
+        if !is_within(target, Path::new("/proc")) {
             return Ok(0);
         }
         if target == Path::new("/proc") {

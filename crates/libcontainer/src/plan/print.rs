@@ -155,14 +155,20 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
     let into = if own.is_some() { "CLONE_INTO_CGROUP|" } else { "" };
     let call = format!("start {what}: clone3({flags}{into}CLONE_PIDFD)");
     runtime(lines, "/linux/namespaces", call);
+    if let Some(cgroup) = own {
+        restrict_devices(cgroup, lines);
+    }
 }
 
-fn furnish(cgroup: &CgroupPlan, lines: &mut Vec<Line>) {
+fn restrict_devices(cgroup: &CgroupPlan, lines: &mut Vec<Line>) {
     let devices = match &cgroup.devices {
         Some(program) => format!("attach a device program of {} instructions", program.len()),
         None => "attach no device program: every device is allowed".into(),
     };
     runtime(lines, "/linux/resources/devices", devices);
+}
+
+fn furnish(cgroup: &CgroupPlan, lines: &mut Vec<Line>) {
     for setting in &cgroup.settings {
         let step = format!("write {:?} to {}", setting.text, setting.file);
         runtime(lines, &setting.origin.to_string(), step);
@@ -183,6 +189,7 @@ fn scope(plan: &Plan, lines: &mut Vec<Line>) {
     let (unit, path, names) = (&unit.name, cgroup.path.display(), names.join(", "));
     let what = format!("have {whose} move init into unit {unit}, cgroup {path}, with {names}");
     runtime(lines, "/linux/cgroupsPath", what);
+    restrict_devices(cgroup, lines);
     furnish(cgroup, lines);
 }
 

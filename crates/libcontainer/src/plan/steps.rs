@@ -55,6 +55,7 @@ impl Steps {
             id_maps: self.id_maps,
             state_at_mounted: false,
             state_at_ready: false,
+            may_go_ahead: false,
         })
     }
 }
@@ -97,8 +98,12 @@ fn has_nul(origin: &Origin) -> SpecError {
 /// An absolute path without `.`, `..` and repeated slashes; `..` at the root is the root. By the words alone: nothing
 /// is looked up, and what is no absolute path is taken as below `/`.
 pub(super) fn clean(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    if is_clean(path) {
+        return path.to_owned();
+    }
     let mut cleaned = PathBuf::from("/");
-    for component in path.as_ref().components() {
+    for component in path.components() {
         match component {
             Component::Normal(name) => cleaned.push(name),
             Component::ParentDir => {
@@ -110,11 +115,38 @@ pub(super) fn clean(path: impl AsRef<Path>) -> PathBuf {
     cleaned
 }
 
+/// Whether [`clean`] has nothing to do: nearly always.
+fn is_clean(path: &Path) -> bool {
+    let Some(names) = path.as_os_str().as_encoded_bytes().strip_prefix(b"/") else { return false };
+    names.split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
+}
+
+/// Whether `path` is `above`, or lies below it; both are as [`clean`] makes them.
+pub(super) fn is_within(path: &Path, above: &Path) -> bool {
+    let [path, above] = [path, above].map(|path| path.as_os_str().as_encoded_bytes());
+    let rest = path.strip_prefix(above);
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')) || above == b"/")
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Origin, c_string, clean};
+    use super::{Origin, c_string, clean, is_within};
+
+    #[test]
+    fn is_within_compares_whole_names() {
+        for (path, above, expected) in [
+            ("/a/b", "/a", true),
+            ("/a", "/a", true),
+            ("/ab", "/a", false),
+            ("/a", "/a/b", false),
+            ("/a", "/", true),
+            ("/", "/", true),
+        ] {
+            assert_eq!(is_within(Path::new(path), Path::new(above)), expected, "{path} {above}");
+        }
+    }
 
     #[test]
     fn clean_dots_and_slashes_never_leads_above_the_root() {
@@ -126,6 +158,9 @@ mod tests {
             ("//a/./b//", "/a/b"),
             ("a/../../b", "/b"),
             ("/a/b/..", "/a"),
+            ("/a/", "/a"),
+            ("/a/b", "/a/b"),
+            ("/.", "/"),
         ] {
             assert_eq!(clean(path), Path::new(expected), "{path:?}");
         }

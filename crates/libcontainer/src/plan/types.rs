@@ -215,6 +215,9 @@ pub struct InitPlan {
     pub state_at_mounted: bool,
     /// Whether init needs the state JSON with the Go after Ready (startContainer hooks).
     pub state_at_ready: bool,
+    /// Whether the runtime may let init go on from Ready before it is there: until then init asks for nothing, no program of
+    /// anybody's runs, and it is not a user namespace that decides what init may reach.
+    pub may_go_ahead: bool,
 }
 
 impl InitPlan {

@@ -126,8 +126,8 @@ impl Link {
             ) {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(self.timeout(what)),
-                // The other end was closed with data of ours unread.
-                Err(Errno::CONNRESET) => return Ok(Message::Closed),
+                // The other end was closed with a Go of ours unread. It is said once, and before what init has said last.
+                Err(Errno::CONNRESET) => {}
                 received => break received.map_err(|errno| failed("receive from init", errno))?,
             }
         };

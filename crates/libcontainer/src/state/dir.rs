@@ -190,7 +190,17 @@ impl StateDir {
 
     /// Writes the state to a temporary file and renames it, so that a reader sees all of it or none.
     pub fn write_state(&self, record: &Record) -> Result<(), Error> {
-        self.write(STATE_TEMPORARY, record)?;
+        self.stage_state(record)?;
+        self.commit_state()
+    }
+
+    /// The first half of [`Self::write_state`], before the state holds.
+    pub fn stage_state(&self, record: &Record) -> Result<(), Error> {
+        self.write(STATE_TEMPORARY, record)
+    }
+
+    /// The second half.
+    pub fn commit_state(&self) -> Result<(), Error> {
         rustix::fs::renameat(&self.dir, STATE_TEMPORARY, &self.dir, STATE)
             .map_err(|errno| self.failed("rename", STATE_TEMPORARY, errno))
     }

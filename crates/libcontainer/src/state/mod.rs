@@ -169,10 +169,27 @@ fn is_unlimited(resources: &spec::LinuxResources) -> bool {
 pub(crate) struct Init {
     #[serde(flatten)]
     pub process: Process,
-    /// Device and inode of the image that it executes until it executes the user's program; absent when it did not wait
-    /// for `start`.
+    /// Device and inode of the image that it executes until it executes the user's program; absent where nobody asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<(u64, u64)>,
+    /// It was let go before it was ready: as long as it executes the image, the container is still being made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ahead: bool,
+}
+
+impl Init {
+    /// Whether the process, which lives, has still to execute the user's program.
+    pub fn executes_image(&self) -> bool {
+        self.image.is_some_and(|image| {
+            rustix::fs::stat(format!("/proc/{}/exe", self.process.pid))
+                .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == image)
+        })
+    }
+
+    /// Whether the process, which lives, has still to make the container: its root may be the host's.
+    pub fn is_at_work(&self) -> bool {
+        self.ahead && self.executes_image()
+    }
 }
 
 /// Where the cgroup is.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Cgroup, create, error, permission};
+use super::super::{Cgroup, create, error};
 use super::{DEADLINE, Systemd};
 use crate::error::Error;
 use crate::host::CgroupFacts;
@@ -87,12 +87,9 @@ impl<'a> Scope<'a> {
         if self.unit.manager == Manager::System {
             cgroup.enable_the_rest()?;
         }
-        cgroup.furnish(self.plan, &self.facts.bound_to_v1, |program| self.attach(cgroup, program))
-    }
-
-    /// Beside whatever systemd attaches: it knows of no device rules, and so touches none on a reload.
-    fn attach(&self, cgroup: &Cgroup, program: &[u64]) -> Result<(), Error> {
-        permission::without_devices(self.plan, cgroup.attach_devices(program))
+        // systemd knows of no device rules, and so touches none on a reload.
+        cgroup.restrict_devices(self.plan)?;
+        cgroup.furnish(self.plan, &self.facts.bound_to_v1)
     }
 }
 
