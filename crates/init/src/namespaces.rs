@@ -36,6 +36,15 @@ pub fn join_process(init: &Init, handle: Handle, flags: u32) -> Done {
     process::setns(init.handles.get(handle)?, flags).at(Stage::Op)
 }
 
+/// [`corten_plan::Op::EnterSent`].
+///
+/// # Errors
+/// [`Stage::Wait`]; those of setns(2).
+pub fn enter_sent(init: &mut Init, kind: u32) -> Done {
+    let namespace = crate::process::sent_file(init)?;
+    process::setns(namespace.get(), kind).at(Stage::Op)
+}
+
 /// [`corten_plan::Op::EnterCgroup`].
 ///
 /// # Errors

@@ -125,8 +125,15 @@ pub fn map_ids(init: &mut Init, mount: FdRef<'_>) -> Done {
 /// [`Stage::Wait`]. When the runtime could not, init is killed.
 pub fn source(init: &mut Init) -> Result<Fd, Failed> {
     report::send(&Frame::Source { op: init.op }).at(Stage::Wait)?;
+    sent_file(init)
+}
+
+/// Waits for what comes with the next Go. No state has come yet: the hooks that read it run when all is mounted.
+///
+/// # Errors
+/// [`Stage::Wait`].
+pub fn sent_file(init: &mut Init) -> Result<Fd, Failed> {
     receive_go(init)?;
-    // No state has come yet: the hooks that read it run when all is mounted.
     init.state.take().ok_or(Errno::EPROTO).at(Stage::Wait)
 }
 

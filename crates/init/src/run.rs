@@ -230,6 +230,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
     match *op {
         Op::Join { handle, kind, may_wait } => namespaces::join(init, handle, kind, may_wait),
         Op::JoinProcess { handle, flags } => namespaces::join_process(init, handle, flags),
+        Op::EnterSent { kind } => namespaces::enter_sent(init, kind),
         Op::EnterRoot { handle } => root::enter_handle(init, handle),
         Op::OomScoreAdj { adjustment } => {
             namespaces::write_file(c"/proc/self/oom_score_adj", adjustment.to_bytes())

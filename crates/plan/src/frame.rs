@@ -16,7 +16,8 @@
 //!                  Network             a NETLINK_ROUTE socket of the container's network namespace is attached
 //!                  end of file         execve worked (the socket is close-on-exec), or init died
 //! runtime → init   Go(ignored)         go on; `ignored`: signals whose disposition init resets before execve;
-//!                                      attached at Mounted/Ready: the state JSON for hooks, where the plan has any
+//!                                      attached at Mounted/Ready: the state JSON for hooks, where the plan has any;
+//!                                      unasked, with a namespace: for an `Op::EnterSent`
 //! ```
 //! In the start fifo init writes [`STARTED`] (which blocks until `start` has emptied the fifo), then nothing, or one
 //! Failed frame; the end of file says that execve worked.

@@ -137,6 +137,12 @@ ops! {
     Keyring = 7 { name: &'a CStr, }
     /// Sets the loopback device up.
     Loopback = 8
+    /// `setns` into the namespace that comes with a Go, which is sent without being asked for: the runtime has made it while
+    /// init came to be.
+    EnterSent = 160 {
+        /// The one `CLONE_NEW*` bit it must be of.
+        kind: u32,
+    }
     /// Reports [`crate::Frame::Reached`] and waits for Go; keeps an fd that comes with it as the state of hooks.
     Sync = 9 {
         /// 1: Mounted, 2: Ready ([`crate::Point`]).

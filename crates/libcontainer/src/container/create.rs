@@ -21,6 +21,7 @@ use crate::network::Devices;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::id_map::IdMaps;
+use crate::runtime::new_network::NewNetwork;
 use crate::runtime::{notify, start_fifo};
 use crate::spec::Bundle;
 use crate::state::{self, CgroupRecord, ContainerId, Record, StateDir};
@@ -97,6 +98,8 @@ fn carry_out(
     let id_maps = IdMaps::make(&plan.init, &handles)?;
     let rdt = Rdt::look(plan.intel_rdt.as_ref())?;
     let devices = Devices::find(&plan.net_devices)?;
+    // As soon as nothing is refused any more: it goes with us, and nobody can see it.
+    let network = plan.spawn.network_ahead.then(NewNetwork::begin).transpose()?;
     // --- nothing on the machine has changed so far ---
 
     let span = Span::begin(trace, "state");
@@ -130,6 +133,7 @@ fn carry_out(
     let spawned = start_init(plan, options, &handles, cgroup.fd(), fifo.as_ref(), dir.fd())?;
     let undo_init = Undo::new(&spawned.init, undo::kill_and_reap);
     log::debug!("init is process {}", spawned.init.pid);
+    network.map_or(Ok(()), |network| network.send(&spawned.link))?;
     cgroup.complete(plan.cgroup.as_ref())?;
     rdt.assign(spawned.init.pid)?;
     let undo_devices = Undo::new(&devices, Devices::give_back);
@@ -147,19 +151,11 @@ fn carry_out(
         intel_rdt: rdt.record(),
         ..intent.clone()
     };
-    // While init is at work: what takes long of saving the state.
-    dir.stage_state(&record)?;
-    if !launch.goes_ahead {
-        launch.mounted(&dir, &intent, &mut agent)?;
-    }
-    // The state is saved before init is told to go on: from then on it lives without us.
-    dir.commit_state()?;
-    launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"standard")?;
-    before_execve(handles.console_receiver());
-    launch.ready(&record)?;
-    if launch.goes_ahead {
-        launch.mounted(&dir, &intent, &mut agent)?;
-    }
+    launch.let_go((&dir, &intent), &record, &mut agent, || {
+        launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"standard")?;
+        before_execve(handles.console_receiver());
+        Ok(())
+    })?;
     if start_at_once {
         launch.wait_for_execve()?;
     }

@@ -173,7 +173,7 @@ pub(super) struct Launch<'a> {
     devices: &'a Devices<'a>,
     stat: ProcessStat,
     /// Whether init is let go before it is ready.
-    pub goes_ahead: bool,
+    goes_ahead: bool,
 }
 
 impl<'a> Launch<'a> {
@@ -225,9 +225,33 @@ impl<'a> Launch<'a> {
         }
     }
 
+    /// Saves the state when init is ready, and lets it go on; or before, where nothing is to be done until it is ready. `before`
+    /// is called when the state is saved.
+    pub fn let_go(
+        &self,
+        (dir, intent): (&StateDir, &Record),
+        record: &Record,
+        agent: &mut Option<OwnedFd>,
+        before: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        // While init is at work: what takes long of saving the state.
+        dir.stage_state(record)?;
+        if !self.goes_ahead {
+            self.mounted(dir, intent, agent)?;
+        }
+        // Saved before init is told to go on: from then on it lives without us.
+        dir.commit_state()?;
+        before()?;
+        self.ready(record)?;
+        if self.goes_ahead {
+            self.mounted(dir, intent, agent)?;
+        }
+        Ok(())
+    }
+
     /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong, and gives the filter's
     /// listener to the agent (that is connected to already, or not).
-    pub fn mounted(
+    fn mounted(
         &self,
         dir: &StateDir,
         record: &Record,
@@ -294,7 +318,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Lets init go on from Ready: from here on it does not die with us.
-    pub fn ready(&self, record: &Record) -> Result<(), Error> {
+    fn ready(&self, record: &Record) -> Result<(), Error> {
         let state = self.plan.init.state_at_ready;
         let state = state.then(|| self.state_for_init(record, Status::Created)).transpose()?;
         self.conversation().go(self.stat.ignored, state.as_ref())

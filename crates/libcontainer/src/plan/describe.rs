@@ -25,6 +25,7 @@ pub fn step(op: &Op<'_>) -> String {
         Op::JoinProcess { flags, .. } => {
             format!("join the {} namespace of init", namespaces(flags))
         }
+        Op::EnterSent { kind } => format!("enter the new {} namespace", namespaces(kind)),
         Op::Unshare { flags } => format!("make the {} namespace", namespaces(flags)),
         Op::TimeNamespace { .. } => "make the time namespace".into(),
         Op::Fork { flags } => match flags & !CLONE_VM {

@@ -229,6 +229,9 @@ fn order(
     steps.always(&Op::Session);
     steps.always(&Op::AllCpus);
     process::keyring(&mut steps, process, &inputs.request.id, inputs.request.no_new_keyring)?;
+    if namespaces.is_network_ahead() {
+        steps.push("/linux/namespaces", &Op::EnterSent { kind: CLONE_NEWNET });
+    }
     // Where systemd makes the cgroup, it does so around a process that is there: init is moved before it looks at cgroups.
     if inputs.request.systemd.is_some() && !by_user {
         steps.push("--systemd-cgroup", &Op::Sync { point: Point::Placed as u8 });
@@ -240,7 +243,9 @@ fn order(
     }
     // Before hooks, which may add addresses and routes (CNI).
     if namespaces.is_new(CLONE_NEWNET) {
-        steps.push("/linux/namespaces", &Op::Loopback);
+        if !namespaces.is_network_ahead() {
+            steps.push("/linux/namespaces", &Op::Loopback);
+        }
         namespaces::hand_over_network(&mut steps, linux);
     }
 

@@ -80,13 +80,16 @@ impl Namespaces {
     pub fn spawn(&self, linux: &Linux, facts: &Facts) -> SpawnPlan {
         let two_stages = self.has_two_stages();
         let joins_user = self.has(CLONE_NEWUSER) && !self.is_new(CLONE_NEWUSER);
-        let by_clone = self.new & !(CLONE_NEWTIME | self.by_init());
+        let network_ahead = self.is_network_ahead();
+        let elsewhere = if network_ahead { CLONE_NEWNET } else { 0 };
+        let by_clone = self.new & !(CLONE_NEWTIME | self.by_init() | elsewhere);
         // The first stage joins before it makes a user namespace: afterwards it may not.
         let of_stage = if two_stages { CLONE_NEWPID | CLONE_NEWUSER } else { 0 };
         SpawnPlan {
             clone_flags: by_clone & !of_stage,
             fork_flags: by_clone & of_stage & CLONE_NEWPID,
             joins: self.joined.clone(),
+            network_ahead,
             two_stages,
             id_maps: self.is_new(CLONE_NEWUSER).then(|| user_namespace::maps(linux, facts)),
             joined_id_maps: joins_user.then(|| user_namespace::maps(linux, facts)),
@@ -96,6 +99,11 @@ impl Namespaces {
     /// Whether a first stage makes init.
     pub fn has_two_stages(&self) -> bool {
         !self.joined.is_empty() || self.is_new(CLONE_NEWTIME)
+    }
+
+    /// See [`SpawnPlan::network_ahead`]. Not one that belongs to a user namespace, which is made only with init.
+    pub fn is_network_ahead(&self) -> bool {
+        self.is_new(CLONE_NEWNET) && !self.has(CLONE_NEWUSER) && !self.has_two_stages()
     }
 
     /// Those that init makes. A cgroup namespace's root is the cgroup that the caller of unshare is in: clone3 would take the

@@ -137,6 +137,10 @@ fn before_init(plan: &Plan, lines: &mut Vec<Line>) {
         let path = join.path.display();
         runtime(lines, &join.pointer, format!("open the namespace {path}"));
     }
+    if plan.spawn.network_ahead {
+        let what = "have a network namespace made meanwhile, and its loopback device set up";
+        runtime(lines, "/linux/namespaces", what);
+    }
     runtime(lines, "", "make the state directory and write down what is about to be made");
     let own = plan.cgroup.as_ref().filter(|cgroup| cgroup.unit.is_none());
     if let Some(cgroup) = own {

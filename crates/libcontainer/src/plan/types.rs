@@ -107,6 +107,9 @@ pub struct SpawnPlan {
     pub fork_flags: u32,
     /// Namespaces joined by path: opened by the runtime, entered by init's first stage.
     pub joins: Vec<NamespacePath>,
+    /// Whether the runtime has a child of its own make the network namespace, with its loopback device up, while it does what comes
+    /// before init and init comes to be: it is half of what the kernel does for a start.
+    pub network_ahead: bool,
     /// Whether the plan has an [`Op::Fork`]: a first stage in the host's pid namespace makes init.
     pub two_stages: bool,
     /// The id maps of a new user namespace, written by the runtime when the first process is at `Unmapped`.

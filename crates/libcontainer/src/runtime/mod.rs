@@ -10,6 +10,7 @@ pub(crate) mod image;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod map_helper;
+pub(crate) mod new_network;
 pub(crate) mod notify;
 pub(crate) mod pid_file;
 pub(crate) mod source;

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 
 use super::{bundle, facts, names, planned, refused, request};
 use crate::host::{Facts, Modules};
-use crate::plan::words::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME};
-use crate::plan::{Plan, Request, plan};
+use crate::plan::words::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
+};
+use crate::plan::{Manager, Plan, Request, plan};
 
 #[test]
 fn order_of_a_small_configuration_is_this() {
@@ -81,8 +83,8 @@ fn order_of_all_there_is_keeps_every_place() {
         "Session",
         "AllCpus",
         "Keyring",
+        "EnterSent",
         "Unshare",
-        "Loopback",
         "Propagation",
         "PrivateParent",
         "Rootfs",
@@ -191,6 +193,59 @@ fn spawn_joins_have_handles_in_order_and_come_first() {
     assert!(!names(&plan).contains(&"Loopback"), "only a new network namespace has it down");
 }
 
+/// By a child of the runtime, or by clone3 or init where it belongs to a user namespace, or to a process that comes second.
+#[test]
+fn network_is_made_ahead_where_it_belongs_to_nobody_new() {
+    let plan = |others: Value| {
+        let mut namespaces = vec![json!({ "type": "mount" }), json!({ "type": "network" })];
+        namespaces.extend(others.as_array().cloned().unwrap_or_default());
+        let maps = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        let is_mapped = namespaces.iter().any(|namespace| namespace["type"] == "user");
+        let maps = if is_mapped { maps } else { json!([]) };
+        planned(json!({ "linux": {
+            "namespaces": namespaces, "uidMappings": maps, "gidMappings": maps,
+        } }))
+    };
+    let ahead = plan(json!([{ "type": "uts" }]));
+    assert!(ahead.spawn.network_ahead && ahead.spawn.clone_flags & CLONE_NEWNET == 0);
+    assert!(names(&ahead).contains(&"EnterSent") && !names(&ahead).contains(&"Loopback"));
+    for others in [
+        json!([{ "type": "user" }]),
+        json!([{ "type": "time" }]),
+        json!([{ "type": "ipc", "path": "/ns/ipc" }]),
+    ] {
+        let plan = plan(others);
+        assert!(!plan.spawn.network_ahead);
+        assert!(names(&plan).contains(&"Loopback") && !names(&plan).contains(&"EnterSent"));
+    }
+}
+
+/// Who is let go before he is ready must ask for nothing, and nobody else may see what is not done yet.
+#[test]
+fn init_goes_ahead_only_where_the_runtime_has_nothing_to_do() {
+    let at_once = Request { start_at_once: true, ..request() };
+    let of = |config: Value, request: &Request| {
+        plan(&bundle(config), &facts(), request).unwrap().init.may_go_ahead
+    };
+    assert!(of(json!({}), &at_once));
+    assert!(!of(json!({}), &request()), "create reports when it is ready");
+    let systemd = Request { systemd: Some(Manager::System), ..at_once.clone() };
+    assert!(!of(json!({ "linux": { "cgroupsPath": "a.slice:b:c" } }), &systemd));
+    let hook = json!([{ "path": "/a" }]);
+    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+    for config in [
+        json!({ "hooks": { "prestart": hook } }),
+        json!({ "hooks": { "createContainer": hook } }),
+        json!({ "hooks": { "startContainer": hook } }),
+        json!({ "process": { "terminal": true } }),
+        json!({ "linux": { "netDevices": { "eth0": {} }, "namespaces": [{ "type": "network" }] } }),
+        json!({ "linux": { "seccomp": filter, "namespaces": [] } }),
+        json!({ "linux": { "namespaces": [{ "type": "user", "path": "/ns/user" }] } }),
+    ] {
+        assert!(!of(config.clone(), &at_once), "{config}");
+    }
+}
+
 #[test]
 fn network_socket_is_of_the_containers_namespace_and_sysctls_wait_for_its_devices() {
     let plan = |network: Value| {
@@ -203,7 +258,7 @@ fn network_socket_is_of_the_containers_namespace_and_sysctls_wait_for_its_device
     let place = |plan: &Plan, name: &str| names(plan).iter().position(|op| *op == name).unwrap();
     let new = plan(json!({ "type": "network" }));
     let joined = plan(json!({ "type": "network", "path": "/ns/net" }));
-    assert_eq!(place(&new, "NetworkSocket"), place(&new, "Loopback") + 1);
+    assert!(place(&new, "EnterSent") < place(&new, "NetworkSocket"));
     assert_eq!(names(&joined)[..4], ["NotDumpable", "Join", "NetworkSocket", "Fork"]);
     for plan in [&new, &joined] {
         let points: Vec<_> = names(plan).into_iter().filter(|name| *name == "Sync").collect();
