@@ -133,7 +133,7 @@ fn carry_out(
     let spawned = start_init(plan, options, &handles, cgroup.fd(), fifo.as_ref(), dir.fd())?;
     let undo_init = Undo::new(&spawned.init, undo::kill_and_reap);
     log::debug!("init is process {}", spawned.init.pid);
-    network.map_or(Ok(()), |network| network.send(&spawned.link))?;
+    network.as_ref().map_or(Ok(()), |network| network.send(&spawned.link))?;
     cgroup.complete(plan.cgroup.as_ref())?;
     rdt.assign(spawned.init.pid)?;
     let undo_devices = Undo::new(&devices, Devices::give_back);
@@ -151,11 +151,12 @@ fn carry_out(
         intel_rdt: rdt.record(),
         ..intent.clone()
     };
-    launch.let_go((&dir, &intent), &record, &mut agent, || {
+    let before = || {
         launch::publish(&spawned.init, options.pid_file.as_deref(), &handles, b"standard")?;
         before_execve(handles.console_receiver());
         Ok(())
-    })?;
+    };
+    launch.let_go((&dir, &intent), &record, &mut agent, before, network)?;
     if start_at_once {
         launch.wait_for_execve()?;
     }

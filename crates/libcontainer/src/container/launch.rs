@@ -226,27 +226,34 @@ impl<'a> Launch<'a> {
     }
 
     /// Saves the state when init is ready, and lets it go on; or before, where nothing is to be done until it is ready. `before`
-    /// is called when the state is saved.
-    pub fn let_go(
+    /// is called when the state is saved; `used` is dropped when there is nothing to do but wait.
+    pub fn let_go<T>(
         &self,
         (dir, intent): (&StateDir, &Record),
         record: &Record,
         agent: &mut Option<OwnedFd>,
         before: impl FnOnce() -> Result<(), Error>,
+        used: T,
     ) -> Result<(), Error> {
         // While init is at work: what takes long of saving the state.
         dir.stage_state(record)?;
-        if !self.goes_ahead {
-            self.mounted(dir, intent, agent)?;
-        }
+        let wait = |agent| {
+            drop(used);
+            self.mounted(dir, intent, agent)
+        };
         // Saved before init is told to go on: from then on it lives without us.
-        dir.commit_state()?;
-        before()?;
-        self.ready(record)?;
+        let save_and_go = || {
+            dir.commit_state()?;
+            before()?;
+            self.ready(record)
+        };
         if self.goes_ahead {
-            self.mounted(dir, intent, agent)?;
+            save_and_go()?;
+            wait(agent)
+        } else {
+            wait(agent)?;
+            save_and_go()
         }
-        Ok(())
     }
 
     /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong, and gives the filter's

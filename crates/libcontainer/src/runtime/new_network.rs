@@ -18,7 +18,7 @@ use crate::sys::idle::Idle;
 pub(crate) struct NewNetwork(Idle);
 
 impl NewNetwork {
-    /// Begins; it ends with this value unless it was sent.
+    /// Begins. Without having been sent it ends with this value, which else is needed no more: to end the child takes a moment.
     ///
     /// # Errors
     /// Those of `clone3(2)`.
@@ -30,7 +30,7 @@ impl NewNetwork {
     ///
     /// # Errors
     /// Those of `unshare(2)`, of the loopback device, of the socket.
-    pub fn send(self, link: &Link) -> Result<(), Error> {
+    pub fn send(&self, link: &Link) -> Result<(), Error> {
         self.0.wait().map_err(|(call, source)| failed(call, source))?;
         link.go(0, Some(self.open()?.as_fd()))
     }
