@@ -1,0 +1,91 @@
+//! Samples become figures.
+//!
+//! Runs in: any process.
+
+use serde_json::{Value, json};
+
+use super::meter::Sample;
+
+/// The spread of one quantity.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spread {
+    pub min: u64,
+    pub p50: u64,
+    pub p99: u64,
+}
+
+impl Spread {
+    pub fn of(values: impl Iterator<Item = u64>) -> Self {
+        let mut sorted: Vec<u64> = values.collect();
+        sorted.sort_unstable();
+        // The nearest rank.
+        let at = |percent: usize| {
+            let rank = (sorted.len() * percent).div_ceil(100).max(1);
+            sorted.get(rank - 1).copied().unwrap_or(0)
+        };
+        Self { min: at(0), p50: at(50), p99: at(99) }
+    }
+
+    fn json(self) -> Value {
+        json!({ "min": self.min, "p50": self.p50, "p99": self.p99 })
+    }
+}
+
+/// What one contender needed for one workload.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    pub contender: String,
+    pub samples: usize,
+    pub errors: usize,
+    /// Nanoseconds; of all that was started at once until the last has ended.
+    pub wall: Spread,
+    /// Nanoseconds of each, when several are started at once.
+    pub each: Option<Spread>,
+    /// Microseconds.
+    pub cpu: Spread,
+    pub faults: Spread,
+    /// KiB.
+    pub peak: Spread,
+}
+
+impl Figures {
+    pub fn new(contender: &str, samples: &[Sample], errors: usize, parallel: bool) -> Self {
+        let of = |what: fn(&Sample) -> u64| Spread::of(samples.iter().map(what));
+        Self {
+            contender: contender.to_owned(),
+            samples: samples.len(),
+            errors,
+            wall: of(|it| it.wall),
+            each: parallel
+                .then(|| Spread::of(samples.iter().flat_map(|it| it.steps.iter().copied()))),
+            cpu: of(|it| it.user + it.system),
+            faults: of(|it| it.faults),
+            peak: of(|it| it.peak),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "contender": self.contender,
+            "samples": self.samples,
+            "errors": self.errors,
+            "wall_ns": self.wall.json(),
+            "each_ns": self.each.map(Spread::json),
+            "cpu_us": self.cpu.json(),
+            "page_faults": self.faults.json(),
+            "peak_kib": self.peak.json(),
+        })
+    }
+}
+
+/// Milliseconds with two digits behind the point.
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+pub fn milliseconds(nanoseconds: u64) -> String {
+    format!("{:.2}", nanoseconds as f64 / 1e6)
+}
+
+/// `a` in units of `b`.
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+pub fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b.max(1) as f64
+}
