@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::meter::Sample;
+use super::workload::Lane;
 
 /// The spread of one quantity.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,11 +37,16 @@ impl Spread {
 pub struct Figures {
     pub contender: String,
     pub samples: usize,
-    pub errors: usize,
+    /// What went wrong, of rounds that are not counted.
+    pub errors: Vec<String>,
+    /// What is different from the other contenders.
+    pub note: Option<String>,
     /// Nanoseconds; of all that was started at once until the last has ended.
     pub wall: Spread,
-    /// Nanoseconds of each, when several are started at once.
+    /// Nanoseconds of each of those that were started at once.
     pub each: Option<Spread>,
+    /// Nanoseconds of each of several commands that follow each other.
+    pub steps: Vec<Spread>,
     /// Microseconds.
     pub cpu: Spread,
     pub faults: Spread,
@@ -49,18 +55,43 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub fn new(contender: &str, samples: &[Sample], errors: usize, parallel: bool) -> Self {
+    pub fn new(contender: &str, lane: &Lane, samples: &[Sample], errors: Vec<String>) -> Self {
         let of = |what: fn(&Sample) -> u64| Spread::of(samples.iter().map(what));
+        let steps = lane.request.steps().len();
+        let is_parallel = lane.request.is_parallel();
+        let step = |index| Spread::of(samples.iter().filter_map(|it| it.steps.get(index).copied()));
+        let all = || Spread::of(samples.iter().flat_map(|it| it.steps.iter().copied()));
         Self {
             contender: contender.to_owned(),
             samples: samples.len(),
             errors,
+            note: lane.note.clone(),
             wall: of(|it| it.wall),
-            each: parallel
-                .then(|| Spread::of(samples.iter().flat_map(|it| it.steps.iter().copied()))),
+            each: (is_parallel && steps > 1).then(all),
+            steps: if is_parallel || steps == 1 {
+                Vec::new()
+            } else {
+                (0..steps).map(step).collect()
+            },
             cpu: of(|it| it.user + it.system),
             faults: of(|it| it.faults),
             peak: of(|it| it.peak),
+        }
+    }
+
+    /// It could not even be prepared.
+    pub fn failed(contender: &str, error: String) -> Self {
+        Self {
+            contender: contender.to_owned(),
+            samples: 0,
+            errors: vec![error],
+            note: None,
+            wall: Spread::default(),
+            each: None,
+            steps: Vec::new(),
+            cpu: Spread::default(),
+            faults: Spread::default(),
+            peak: Spread::default(),
         }
     }
 
@@ -69,8 +100,10 @@ impl Figures {
             "contender": self.contender,
             "samples": self.samples,
             "errors": self.errors,
+            "note": self.note,
             "wall_ns": self.wall.json(),
             "each_ns": self.each.map(Spread::json),
+            "steps_ns": self.steps.iter().map(|it| it.json()).collect::<Vec<_>>(),
             "cpu_us": self.cpu.json(),
             "page_faults": self.faults.json(),
             "peak_kib": self.peak.json(),

@@ -2,7 +2,7 @@
  * The floor of `cargo xtask bench`: the container of the default bundle by bare system calls, with everything known beforehand and
  * nothing checked twice. No config.json, no state, no lock, no second program, no answer to any attack: what is left is what the kernel takes.
  *
- *     floor run ROOTFS CGROUP [-m MASKED]... [-b SOURCE:TARGET]...   the cgroup is made and removed again
+ *     floor run ROOTFS CGROUP [-m DIRECTORY]... [-b SOURCE:TARGET]...   the cgroup is made and removed again
  *     floor exec PID CGROUP                                          /bin/true in the namespaces of that process
  *
  * Made: pid, network, ipc, uts, mount and cgroup namespace, loopback, cgroup, device program, all mounts, devices and links of /dev,
@@ -36,8 +36,9 @@
 
 #define MUST(call) do { if ((call) < 0) { perror("floor: " #call); _exit(1); } } while (0)
 
-static const char *const DEFAULT_MASKED[] = {"proc/acpi", "proc/asound", "proc/kcore", "proc/keys", "proc/latency_stats", "proc/timer_list",
-    "proc/timer_stats", "proc/sched_debug", "sys/firmware", "proc/scsi", NULL};
+static const char *const MASKED_FILES[] = {"proc/kcore", "proc/keys", "proc/latency_stats", "proc/timer_list", "proc/timer_stats",
+    "proc/sched_debug", NULL};
+static const char *const MASKED_DIRECTORIES[] = {"proc/acpi", "proc/asound", "sys/firmware", "proc/scsi", NULL};
 static const char *const READONLY[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger", NULL};
 
 /* Device nodes that every container may use; -1 is any minor. `n` ones may be made but not opened by the default rules. */
@@ -117,13 +118,20 @@ static void readonly(void) {
     }
 }
 
-/* A file is tried first; the first directory gets an empty tmpfs, the others the same one. */
-static void mask(const char *path) {
+static void mask_file(const char *path) {
+    if (mount("/dev/null", path, NULL, MS_BIND, NULL) < 0 && errno != ENOENT) MUST(-1);
+}
+
+/* The first gets an empty tmpfs, the others the same one. */
+static void mask_directory(const char *path) {
     static const char *empty;
-    if (mount("/dev/null", path, NULL, MS_BIND, NULL) == 0 || errno == ENOENT) return;
-    if (empty != NULL && mount(empty, path, NULL, MS_BIND, NULL) == 0) return;
-    MUST(mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_blocks=1,nr_inodes=1"));
-    empty = path;
+    if (empty != NULL) {
+        if (mount(empty, path, NULL, MS_BIND, NULL) < 0 && errno != ENOENT) MUST(-1);
+    } else if (mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_blocks=1,nr_inodes=1") == 0) {
+        empty = path;
+    } else if (errno != ENOENT) {
+        MUST(-1);
+    }
 }
 
 /* SOURCE:TARGET, the target below the root and there. */
@@ -167,9 +175,10 @@ static void init(const char *rootfs, char **rest) {
         if (strcmp(word[0], "-b") == 0) bind_mount(word[1]);
     devices();
     readonly();
-    for (int i = 0; DEFAULT_MASKED[i] != NULL; i++) mask(DEFAULT_MASKED[i]);
+    for (int i = 0; MASKED_FILES[i] != NULL; i++) mask_file(MASKED_FILES[i]);
+    for (int i = 0; MASKED_DIRECTORIES[i] != NULL; i++) mask_directory(MASKED_DIRECTORIES[i]);
     for (char **word = rest; word[0] != NULL && word[1] != NULL; word += 2)
-        if (strcmp(word[0], "-m") == 0) mask(word[1]);
+        if (strcmp(word[0], "-m") == 0) mask_directory(word[1]);
     MUST(syscall(SYS_pivot_root, ".", "."));
     MUST(umount2(".", MNT_DETACH));
     struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
@@ -228,6 +237,6 @@ static int in_running(char **words) {
 int main(int argc, char **argv) {
     if (argc >= 4 && strcmp(argv[1], "run") == 0) return run(argv + 2);
     if (argc == 4 && strcmp(argv[1], "exec") == 0) return in_running(argv + 2);
-    fprintf(stderr, "usage: floor run ROOTFS CGROUP [-m MASKED]... [-b SOURCE:TARGET]... | floor exec PID CGROUP\n");
+    fprintf(stderr, "usage: floor run ROOTFS CGROUP [-m DIRECTORY]... [-b SOURCE:TARGET]... | floor exec PID CGROUP\n");
     return 2;
 }

@@ -31,6 +31,10 @@ impl Request {
         &self.steps
     }
 
+    pub fn is_parallel(&self) -> bool {
+        self.kind == "par"
+    }
+
     fn line(&self) -> String {
         let steps = self.steps.iter().map(|step| format!("\t{}\t;", step.join("\t")));
         format!("{}{}\n", self.kind, steps.collect::<String>())

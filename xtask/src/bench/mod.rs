@@ -5,26 +5,27 @@
 //!
 //! Runs in: any process.
 
+mod bundles;
 mod contender;
 mod figures;
+mod lanes;
 mod meter;
+mod report;
+mod rounds;
 mod scene;
+mod setting;
 mod workload;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use self::contender::{Contender, Kind};
-use self::figures::{Figures, milliseconds, ratio};
-use self::meter::Sample;
 use self::scene::Scene;
-use self::workload::{Lane, Workload};
+use self::workload::Workload;
 use crate::machine;
 
 /// Arguments of `cargo xtask bench`.
@@ -48,6 +49,16 @@ pub struct Arguments {
     /// Where the work is done: what this program starts itself with.
     #[arg(long, hide = true, value_name = "DIR")]
     scene: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn rounds_of(&self, workload: &Workload) -> u32 {
+        match self.rounds {
+            Some(rounds) => rounds,
+            None if self.quick => (workload.rounds / 10).max(5),
+            None => workload.rounds,
+        }
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -91,25 +102,18 @@ fn work(arguments: &Arguments, directory: PathBuf) -> Result<()> {
     for one in &contenders {
         println!("{:<12} {} ({} bytes)", one.label, one.version, one.size);
     }
-    println!(
-        "\n{:<20} {:<12} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>7} {:>8}",
-        "workload",
-        "",
-        "min ms",
-        "p50 ms",
-        "p99 ms",
-        "/min",
-        "/p50",
-        "cpu ms",
-        "faults",
-        "peak KiB"
-    );
+    report::print_head();
     let chosen: Vec<_> = workload::ALL.iter().filter(|it| is_chosen(arguments, it.name)).collect();
     ensure!(!chosen.is_empty(), "there is no such workload: {}", arguments.only.join(" "));
+    let mut results = Vec::new();
     for workload in chosen {
-        let figures = measure(arguments, &mut scene, &contenders, workload)?;
+        workload.setting.make(&scene).with_context(|| workload.name.to_owned())?;
+        let figures =
+            rounds::measure(&mut scene, &contenders, workload, arguments.rounds_of(workload))?;
+        workload.setting.unmake(&scene)?;
         scene.sweep()?;
-        print(workload, &figures);
+        report::print(workload, &figures);
+        results.push((workload, figures));
     }
     Ok(())
 }
@@ -120,67 +124,4 @@ fn is_chosen(arguments: &Arguments, name: &str) -> bool {
         None => name == wanted,
     };
     arguments.only.is_empty() || arguments.only.iter().any(fits)
-}
-
-/// All rounds of one workload: every contender once a round, in an order that changes.
-fn measure(
-    arguments: &Arguments,
-    scene: &mut Scene,
-    contenders: &[Contender],
-    workload: &Workload,
-) -> Result<Vec<Figures>> {
-    let mut lanes: Vec<(&Contender, Lane, Vec<Sample>, usize)> = Vec::new();
-    for contender in contenders {
-        if let Some(lane) = (workload.lane)(scene, contender)? {
-            lanes.push((contender, lane, Vec::new(), 0));
-        }
-    }
-    let rounds = match (arguments.rounds, arguments.quick) {
-        (Some(rounds), _) => rounds,
-        (None, true) => (workload.rounds / 10).max(5),
-        (None, false) => workload.rounds,
-    };
-    // The first round warms the caches.
-    for round in 0..=rounds as usize {
-        for turn in 0..lanes.len() {
-            let index = (turn + round) % lanes.len();
-            let (contender, lane, samples, errors) = &mut lanes[index];
-            match scene.measure(lane.user, &lane.request) {
-                Ok(sample) if round > 0 => samples.push(sample),
-                Ok(_) => {}
-                Err(error) if round == 0 => {
-                    bail!("{} {}: {error:#}", contender.label, workload.name)
-                }
-                Err(_) => *errors += 1,
-            }
-        }
-    }
-    let figures = lanes.iter().map(|(contender, _, samples, errors)| {
-        Figures::new(&contender.label, samples, *errors, false)
-    });
-    Ok(figures.collect())
-}
-
-/// The ratios are to crun, or else to the first.
-fn print(workload: &Workload, figures: &[Figures]) {
-    let base = figures.iter().find(|it| it.contender == "crun").or(figures.first());
-    for (index, one) in figures.iter().enumerate() {
-        let Some(base) = base else { return };
-        println!(
-            "{:<20} {:<12} {:>8} {:>8} {:>8} {:>7.3} {:>7.3} {:>8} {:>7} {:>8}",
-            if index == 0 { workload.name } else { "" },
-            one.contender,
-            milliseconds(one.wall.min),
-            milliseconds(one.wall.p50),
-            milliseconds(one.wall.p99),
-            ratio(one.wall.min, base.wall.min),
-            ratio(one.wall.p50, base.wall.p50),
-            milliseconds(one.cpu.p50 * 1000),
-            one.faults.p50,
-            one.peak.p50
-        );
-        if one.errors > 0 {
-            println!("{:<20} {} ERRORS in {} rounds", "", one.errors, one.errors + one.samples);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 //! Runs in: any process.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -59,22 +59,52 @@ impl Scene {
     pub fn take_spec(&mut self, contenders: &[Contender]) -> Result<()> {
         let corten = contenders.iter().find(|it| it.kind == Kind::Corten).context("no corten")?;
         self.host = Some(corten.clone());
-        let directory = self.directory.join("test/spec");
-        fs::create_dir(&directory)?;
-        let mut command = Command::new(&corten.program);
-        machine::succeed(command.args(["spec", "--bundle"]).arg(&directory))?;
-        let mut spec: Value = serde_json::from_slice(&fs::read(directory.join("config.json"))?)?;
+        self.spec = self.written_spec("spec", &[])?;
+        Ok(())
+    }
+
+    pub fn host(&self) -> Result<Contender> {
+        self.host.clone().context("no corten")
+    }
+
+    /// `corten spec --rootless`, by uid 1000: with a user namespace, and with the network of the host.
+    pub fn rootless_spec(&self) -> Result<Value> {
+        let mut spec = self.written_spec("rootless", &["--rootless"])?;
+        for name in ["uidMappings", "gidMappings"] {
+            spec["linux"][name] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        }
+        Ok(spec)
+    }
+
+    /// What `spec` writes with these flags.
+    fn written_spec(&self, name: &str, flags: &[&str]) -> Result<Value> {
+        let directory = self.directory.join("test").join(name);
+        fs::create_dir_all(&directory)?;
+        let config = directory.join("config.json");
+        if !config.exists() {
+            let mut command = Command::new(&self.host()?.program);
+            machine::succeed(command.arg("spec").args(flags).arg("--bundle").arg(&directory))?;
+        }
+        let mut spec: Value = serde_json::from_slice(&fs::read(config)?)?;
         spec["process"]["terminal"] = json!(false);
         spec["process"]["args"] = json!(["/bin/true"]);
         // The newest version that crun 1.8 knows.
         spec["ociVersion"] = json!("1.0.2");
         spec["root"]["path"] = json!(self.rootfs());
-        self.spec = spec;
-        Ok(())
+        Ok(spec)
     }
 
-    pub fn host(&self) -> Option<Contender> {
-        self.host.clone()
+    /// Starts the meter of an ordinary user.
+    pub fn start_user(&mut self) -> Result<()> {
+        if self.user.is_none() {
+            let home = self.directory.join("home");
+            fs::create_dir(&home)?;
+            chown(&home, Some(1000), Some(1000))?;
+            let program = self.directory.join("bin/meter");
+            let errors = self.directory.join("user-errors");
+            self.user = Some(Meter::start(&program, User::Ordinary, errors, &home)?);
+        }
+        Ok(())
     }
 
     pub fn spec(&self) -> Value {
@@ -93,8 +123,10 @@ impl Scene {
     pub fn bundle(&self, contender: &Contender, name: &str, mut config: Value) -> Result<PathBuf> {
         let directory = self.directory.join("bundles").join(&contender.label).join(name);
         fs::create_dir_all(&directory)?;
-        config["linux"]["cgroupsPath"] =
-            json!(format!("/{}/{}-{name}", self.name, contender.label));
+        let path = format!("/{}/{}-{name}", self.name, contender.label);
+        // An ordinary user has none.
+        let is_rootless = !config["linux"]["uidMappings"].is_null();
+        config["linux"]["cgroupsPath"] = if is_rootless { Value::Null } else { json!(path) };
         fs::write(directory.join("config.json"), format!("{config:#}\n"))?;
         Ok(directory)
     }
@@ -128,6 +160,22 @@ impl Scene {
     pub fn call(&mut self, contender: &Contender, words: &[&str]) -> Result<Sample> {
         let request = Request::of(vec![self.words(contender, words)]);
         self.meter.measure(&request)
+    }
+
+    /// After an error: ends and forgets what has no process of its own (a container that is prepared has one), as far as it can.
+    pub fn force(&mut self, contender: &Contender) {
+        let listed = Command::new(&contender.program)
+            .arg("--root")
+            .arg(self.directory.join("run").join(&contender.label))
+            .args(["list", "--quiet"])
+            .output();
+        let Ok(listed) = listed else { return };
+        for id in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+            let keeps = ["exec", "state", "sandbox", "list"].iter().any(|it| id.starts_with(it));
+            if !keeps {
+                self.call(contender, &["delete", "--force", id]).ok();
+            }
+        }
     }
 
     /// Ends all containers and forgets them.

@@ -1,13 +1,14 @@
-//! What is measured: for each workload, the request of a contender.
+//! What is measured. How a contender is asked for it is in `lanes.rs`.
 //!
 //! Runs in: any process.
 
-use anyhow::{Context as _, Result};
-use serde_json::json;
+use anyhow::Result;
 
-use super::contender::{Contender, Kind};
-use super::meter::{Request, User, reap};
+use super::contender::Contender;
+use super::lanes;
+use super::meter::{Request, User};
 use super::scene::Scene;
+use super::setting::Setting;
 
 /// One line of the result.
 #[derive(Debug, Clone, Copy)]
@@ -16,103 +17,73 @@ pub struct Workload {
     pub what: &'static str,
     /// Rounds when nothing else is said.
     pub rounds: u32,
-    /// Prepares the contender; `None` where it has no such thing.
-    pub lane: fn(&mut Scene, &Contender) -> Result<Option<Lane>>,
+    pub setting: Setting,
+    /// How many of what it is about: containers, masks, mounts of the bundle.
+    pub count: u32,
+    pub lane: Prepare,
 }
+
+/// Prepares a contender; `None` where it has no such thing.
+pub type Prepare = fn(&mut Scene, &Contender, u32) -> Result<Option<Lane>>;
 
 /// A contender that is ready to be measured.
 #[derive(Debug)]
 pub struct Lane {
     pub request: Request,
     pub user: User,
+    /// What is different from the other contenders.
+    pub note: Option<String>,
 }
 
 impl Lane {
-    fn new(steps: Vec<Vec<String>>) -> Option<Self> {
-        Some(Self { request: Request::of(steps), user: User::Root })
+    pub fn new(steps: Vec<Vec<String>>) -> Self {
+        Self { request: Request::of(steps), user: User::Root, note: None }
     }
+}
+
+const fn plain(
+    name: &'static str,
+    what: &'static str,
+    rounds: u32,
+    count: u32,
+    lane: Prepare,
+) -> Workload {
+    Workload { name, what, rounds, setting: Setting::Plain, count, lane }
+}
+
+const fn run_in(setting: Setting, name: &'static str, what: &'static str, rounds: u32) -> Workload {
+    Workload { name, what, rounds, setting, count: 1, lane: lanes::run }
 }
 
 pub const ALL: &[Workload] = &[
-    Workload { name: "run", what: "run /bin/true, default bundle", rounds: 200, lane: run },
-    Workload {
-        name: "create-start-delete",
-        what: "create, start, wait for the end, delete; default bundle",
-        rounds: 100,
-        lane: create_start_delete,
-    },
-    Workload {
-        name: "exec",
-        what: "exec /bin/true in a running container",
-        rounds: 200,
-        lane: exec,
-    },
-    Workload { name: "state", what: "state of a running container", rounds: 200, lane: state },
+    plain("run", "`run` of /bin/true, default bundle", 200, 1, lanes::run),
+    plain(
+        "create-start-delete",
+        "`create`, `start`, wait, `delete`",
+        100,
+        1,
+        lanes::create_start_delete,
+    ),
+    plain("exec", "`exec` of /bin/true", 200, 1, lanes::exec),
+    plain("state", "`state` of a running container", 200, 1, lanes::state),
+    plain("list", "`list` of 1,000 containers", 50, 1000, lanes::list),
+    plain(
+        "docker",
+        "`run`, Docker's default bundle with seccomp and a hook",
+        100,
+        1,
+        lanes::docker,
+    ),
+    plain("pod", "`run` into a Kubernetes pod, 40 mounts, seccomp", 100, 40, lanes::pod),
+    plain("masks", "`run` with 512 masked paths more", 50, 512, lanes::masks),
+    plain("rootless", "`run` by uid 1000", 100, 1, lanes::rootless),
+    plain("at-once-1", "1 `run`", 50, 1, lanes::at_once),
+    plain("at-once-2", "2 `run` at once", 50, 2, lanes::at_once),
+    plain("at-once-8", "8 `run` at once", 30, 8, lanes::at_once),
+    plain("at-once-64", "64 `run` at once", 10, 64, lanes::at_once),
+    plain("at-once-256", "256 `run` at once", 4, 256, lanes::at_once),
+    run_in(Setting::Mounts(30), "mounts-30", "`run`, 30 mounts on the host", 50),
+    run_in(Setting::Mounts(5000), "mounts-5000", "`run`, 5,000 mounts on the host", 20),
+    run_in(Setting::Cgroups(10), "cgroups-10", "`run`, 10 cgroups more on the host", 50),
+    run_in(Setting::Cgroups(5000), "cgroups-5000", "`run`, 5,000 cgroups more on the host", 50),
 ];
-
-fn run(scene: &mut Scene, contender: &Contender) -> Result<Option<Lane>> {
-    if contender.kind == Kind::Floor {
-        return Ok(Lane::new(vec![floor_run(scene, contender, "run", &[])]));
-    }
-    let bundle = scene.bundle(contender, "run", scene.spec())?;
-    let words = scene.words(contender, &["run", "--bundle", &bundle.display().to_string(), "run"]);
-    Ok(Lane::new(vec![words]))
-}
-
-/// The command line of the floor for the default bundle and what is on top of it.
-fn floor_run(scene: &Scene, floor: &Contender, name: &str, more: &[String]) -> Vec<String> {
-    let cgroup = scene.cgroup_of(floor, name);
-    let mut words = vec![floor.program.display().to_string(), "run".to_owned()];
-    words.extend([scene.rootfs().display().to_string(), cgroup.display().to_string()]);
-    words.extend_from_slice(more);
-    words
-}
-
-fn create_start_delete(scene: &mut Scene, contender: &Contender) -> Result<Option<Lane>> {
-    if contender.kind == Kind::Floor {
-        return Ok(None);
-    }
-    let bundle = scene.bundle(contender, "csd", scene.spec())?.display().to_string();
-    let pid_file = scene.pid_file(contender);
-    let pid_file_word = pid_file.display().to_string();
-    let create = ["create", "--bundle", &bundle, "--pid-file", &pid_file_word, "csd"];
-    Ok(Lane::new(vec![
-        scene.words(contender, &create),
-        scene.words(contender, &["start", "csd"]),
-        reap(&pid_file),
-        scene.words(contender, &["delete", "csd"]),
-    ]))
-}
-
-/// A container that runs; gives the pid of its init.
-fn running(scene: &mut Scene, contender: &Contender, name: &str) -> Result<String> {
-    let mut config = scene.spec();
-    config["process"]["args"] = json!(["/bin/sleep", "100000"]);
-    let bundle = scene.bundle(contender, name, config)?.display().to_string();
-    let pid_file = scene.pid_file(contender);
-    let pid_file_word = pid_file.display().to_string();
-    scene.call(contender, &["create", "--bundle", &bundle, "--pid-file", &pid_file_word, name])?;
-    scene.call(contender, &["start", name])?;
-    Ok(std::fs::read_to_string(pid_file)?.trim().to_owned())
-}
-
-fn exec(scene: &mut Scene, contender: &Contender) -> Result<Option<Lane>> {
-    if contender.kind == Kind::Floor {
-        let host = scene.host().context("no runtime for the floor's container")?;
-        let host = Contender { label: "floor".to_owned(), ..host };
-        let pid = running(scene, &host, "exec")?;
-        let cgroup = scene.cgroup_of(&host, "exec").display().to_string();
-        let program = contender.program.display().to_string();
-        return Ok(Lane::new(vec![vec![program, "exec".to_owned(), pid, cgroup]]));
-    }
-    running(scene, contender, "exec")?;
-    Ok(Lane::new(vec![scene.words(contender, &["exec", "exec", "/bin/true"])]))
-}
-
-fn state(scene: &mut Scene, contender: &Contender) -> Result<Option<Lane>> {
-    if contender.kind == Kind::Floor {
-        return Ok(None);
-    }
-    running(scene, contender, "state")?;
-    Ok(Lane::new(vec![scene.words(contender, &["state", "state"])]))
-}

@@ -1,0 +1,70 @@
+//! The table on the terminal.
+//!
+//! Runs in: any process.
+
+use super::figures::{Figures, Spread, milliseconds, ratio};
+use super::workload::Workload;
+
+pub fn print_head() {
+    println!(
+        "\n{:<20} {:<12} {:>9} {:>9} {:>9} {:>7} {:>7} {:>8} {:>7} {:>8}",
+        "workload",
+        "",
+        "min ms",
+        "p50 ms",
+        "p99 ms",
+        "min:",
+        "p50:",
+        "cpu ms",
+        "faults",
+        "peak KiB"
+    );
+}
+
+/// Who the ratios are to: crun, or else the first.
+pub fn base(figures: &[Figures]) -> Option<&Figures> {
+    let of = |label: &str| figures.iter().find(|it| it.contender == label && it.samples > 0);
+    of("crun").or_else(|| figures.iter().find(|it| it.samples > 0))
+}
+
+pub fn print(workload: &Workload, figures: &[Figures]) {
+    for (index, one) in figures.iter().enumerate() {
+        let name = if index == 0 { workload.name } else { "" };
+        if let (Some(base), true) = (base(figures), one.samples > 0) {
+            line(name, one, base);
+        }
+        if let (Some(each), Some(base)) = (one.each, base(figures).and_then(|base| base.each)) {
+            times("", &format!("{} each", one.contender), each, base);
+        }
+        if let Some(error) = one.errors.first() {
+            println!("{name:<20} {:<12} {} ERRORS: {error}", one.contender, one.errors.len());
+        }
+    }
+}
+
+fn line(name: &str, one: &Figures, base: &Figures) {
+    print_times(name, &one.contender, one.wall, base.wall);
+    println!(
+        " {:>8} {:>7} {:>8} {}",
+        milliseconds(one.cpu.p50 * 1000),
+        one.faults.p50,
+        one.peak.p50,
+        one.note.as_deref().unwrap_or_default()
+    );
+}
+
+fn times(name: &str, who: &str, one: Spread, base: Spread) {
+    print_times(name, who, one, base);
+    println!();
+}
+
+fn print_times(name: &str, who: &str, one: Spread, base: Spread) {
+    print!(
+        "{name:<20} {who:<12} {:>9} {:>9} {:>9} {:>7.3} {:>7.3}",
+        milliseconds(one.min),
+        milliseconds(one.p50),
+        milliseconds(one.p99),
+        ratio(one.min, base.min),
+        ratio(one.p50, base.p50),
+    );
+}
