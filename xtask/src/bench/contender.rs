@@ -41,7 +41,8 @@ pub fn all(arguments: &Arguments, directory: &Path, floor: &Path) -> Result<Vec<
         let (label, path) = labelled(given)?;
         found.push(contender(&label, Kind::Corten, &path, directory)?);
     }
-    for name in ["crun", "runc", "youki"] {
+    let peers: &[&str] = if arguments.alone { &[] } else { &["crun", "runc", "youki"] };
+    for name in peers {
         if let Some(path) = machine::find(name) {
             found.push(contender(name, Kind::Peer, &path, directory)?);
         }

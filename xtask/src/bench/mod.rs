@@ -6,11 +6,18 @@
 //! Runs in: any process.
 
 mod bundles;
+mod chart;
 mod contender;
+mod counts;
 mod figures;
+mod host;
+mod instructions;
 mod lanes;
+mod markdown;
+mod memory;
 mod meter;
 mod report;
+mod results;
 mod rounds;
 mod scene;
 mod setting;
@@ -24,6 +31,10 @@ use clap::Args;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
+use self::contender::Contender;
+use self::figures::Figures;
+use self::host::Host;
+use self::results::Results;
 use self::scene::Scene;
 use self::workload::Workload;
 use crate::machine;
@@ -46,6 +57,15 @@ pub struct Arguments {
     /// This build of corten and not the release build of this tree (repeatable).
     #[arg(long, value_name = "[LABEL=]PATH")]
     corten: Vec<String>,
+    /// Without the peers of PATH.
+    #[arg(long)]
+    alone: bool,
+    /// In the VM as well: the smallest memory.max, and what a created container is charged with (minutes more).
+    #[arg(long)]
+    vm: bool,
+    /// Write docs/performance.svg and the tables of docs/performance.md.
+    #[arg(long, conflicts_with = "only")]
+    write_docs: bool,
     /// Where the work is done: what this program starts itself with.
     #[arg(long, hide = true, value_name = "DIR")]
     scene: Option<PathBuf>,
@@ -96,25 +116,76 @@ fn supervise() -> Result<()> {
 
 fn work(arguments: &Arguments, directory: PathBuf) -> Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let chosen: Vec<_> = workload::ALL.iter().filter(|it| is_chosen(arguments, it.name)).collect();
+    let counts = is_chosen(arguments, "counts");
+    ensure!(
+        counts || !chosen.is_empty(),
+        "no such workload: {}: {}",
+        arguments.only.join(" "),
+        names()
+    );
     let mut scene = Scene::new(&directory)?;
     let contenders = contender::all(arguments, &directory.join("bin"), &scene.floor)?;
     scene.take_spec(&contenders)?;
-    for one in &contenders {
-        println!("{:<12} {} ({} bytes)", one.label, one.version, one.size);
+    let mut results = Results {
+        host: Host::read(&contenders)?,
+        contenders: contenders.iter().map(|it| it.label.clone()).collect(),
+        workloads: Vec::new(),
+        counts: Vec::new(),
+        vm_kernel: None,
+    };
+    println!("{}\n{}", results.host.line(), results.host.versions.join(", "));
+    if !chosen.is_empty() {
+        report::print_head();
     }
-    report::print_head();
-    let chosen: Vec<_> = workload::ALL.iter().filter(|it| is_chosen(arguments, it.name)).collect();
-    ensure!(!chosen.is_empty(), "there is no such workload: {}", arguments.only.join(" "));
-    let mut results = Vec::new();
     for workload in chosen {
-        workload.setting.make(&scene).with_context(|| workload.name.to_owned())?;
-        let figures =
-            rounds::measure(&mut scene, &contenders, workload, arguments.rounds_of(workload))?;
-        workload.setting.unmake(&scene)?;
-        scene.sweep()?;
-        report::print(workload, &figures);
-        results.push((workload, figures));
+        let rounds = arguments.rounds_of(workload);
+        let figures = measure(&mut scene, &contenders, workload, rounds)?;
+        results.workloads.push((workload, figures));
     }
+    if counts {
+        count(arguments, &mut scene, &contenders, &mut results)?;
+    }
+    results.write()?;
+    if arguments.write_docs {
+        results.write_docs()?;
+    }
+    Ok(())
+}
+
+fn names() -> String {
+    let names = workload::ALL.iter().map(|it| it.name).chain(["counts"]);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn measure(
+    scene: &mut Scene,
+    contenders: &[Contender],
+    workload: &Workload,
+    rounds: u32,
+) -> Result<Vec<Figures>> {
+    workload.setting.make(scene).with_context(|| workload.name.to_owned())?;
+    let figures = rounds::measure(scene, contenders, workload, rounds);
+    workload.setting.unmake(scene)?;
+    scene.sweep()?;
+    report::print(workload, &figures);
+    Ok(figures)
+}
+
+fn count(
+    arguments: &Arguments,
+    scene: &mut Scene,
+    contenders: &[Contender],
+    results: &mut Results,
+) -> Result<()> {
+    results.counts = contenders.iter().map(|it| counts::of(scene, it)).collect();
+    scene.sweep()?;
+    if arguments.vm {
+        let (memory, kernel) = memory::measure(scene, contenders)?;
+        results.counts.iter_mut().for_each(|it| it.add_memory(&memory));
+        results.vm_kernel = Some(kernel);
+    }
+    report::print_counts(&results.counts);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Runs in: any process.
 
+use super::counts::{self, Counts};
 use super::figures::{Figures, Spread, milliseconds, ratio};
 use super::workload::Workload;
 
@@ -67,4 +68,16 @@ fn print_times(name: &str, who: &str, one: Spread, base: Spread) {
         ratio(one.min, base.min),
         ratio(one.p50, base.p50),
     );
+}
+
+pub fn print_counts(all: &[Counts]) {
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| it.to_string());
+    print!("\n{:<40}", "counted");
+    all.iter().for_each(|one| print!(" {:>12}", one.contender));
+    println!();
+    for (name, value) in counts::ROWS {
+        print!("{name:<40}");
+        all.iter().for_each(|one| print!(" {:>12}", number(value(one))));
+        println!();
+    }
 }
