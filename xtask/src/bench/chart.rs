@@ -39,6 +39,7 @@ pub fn draw(results: &Results) -> String {
         let begin = y;
         for (index, label) in results.contenders.iter().enumerate() {
             let one = figures.iter().find(|it| it.contender == *label && it.samples > 0);
+            let one = one.filter(|it| it.is_comparable(base));
             if let Some(one) = one {
                 body += &bar(y, index, one, base);
                 y += BAR + 2.0;

@@ -107,10 +107,10 @@ pub fn of(scene: &mut Scene, contender: &Contender) -> Counts {
         let state = scene.words(contender, &["state", "state"]);
         counts.state_instructions = said("state", instructions::count(&state).map(Some));
     }
-    if contender.kind != Kind::Floor {
-        if let Err(error) = memory(scene, contender, &mut counts) {
-            eprintln!("{} memory of init: {error:#}", contender.label);
-        }
+    if contender.kind != Kind::Floor
+        && let Err(error) = memory(scene, contender, &mut counts)
+    {
+        eprintln!("{} memory of init: {error:#}", contender.label);
     }
     counts
 }

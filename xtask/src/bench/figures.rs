@@ -95,6 +95,11 @@ impl Figures {
         }
     }
 
+    /// Whether both did the same work.
+    pub fn is_comparable(&self, base: &Self) -> bool {
+        self.note == base.note
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "contender": self.contender,

@@ -3,7 +3,7 @@
 //! Runs in: any process.
 
 use super::counts::{self, Counts};
-use super::figures::{Figures, Spread, milliseconds, ratio};
+use super::figures::{Figures, milliseconds, ratio};
 use super::report::base;
 use super::results::Results;
 
@@ -12,11 +12,16 @@ pub fn tables(results: &Results) -> String {
     let mut text =
         format!("{}; load before: {}. {}.\n", host.line(), host.load, host.versions.join(", "));
     text += "\n### Wall time\n\nMilliseconds: the least, the median; the ratio of the least to crun's, the ratio of the medians.\n\n";
-    text += &by_workload(results, |one, base| Some(cell(one.wall, base.wall)));
+    text += &by_workload(results, |one, base| Some(cell(one, base)));
     text += "\n### Processor time\n\nMilliseconds of all processes, the median; the ratio to crun's.\n\n";
     text += &by_workload(results, |one, base| {
         let (own, other) = (one.cpu.p50, base.cpu.p50);
-        Some(format!("{} ({:.2})", milliseconds(own * 1000), ratio(own, other)))
+        let time = milliseconds(own * 1000);
+        Some(if one.is_comparable(base) {
+            format!("{time} ({:.2})", ratio(own, other))
+        } else {
+            time
+        })
     });
     text += "\n### Many at once\n\nMilliseconds of each `run`: the median, the 99th percentile; errors, if there were any.\n\n";
     text += &by_workload(results, |one, _| {
@@ -30,9 +35,14 @@ pub fn tables(results: &Results) -> String {
     text
 }
 
-fn cell(one: Spread, base: Spread) -> String {
-    let (least, middle) = (milliseconds(one.min), milliseconds(one.p50));
-    format!("{least}, {middle} ({:.2}, {:.2})", ratio(one.min, base.min), ratio(one.p50, base.p50))
+fn cell(one: &Figures, base: &Figures) -> String {
+    let (least, middle) = (milliseconds(one.wall.min), milliseconds(one.wall.p50));
+    if !one.is_comparable(base) {
+        return format!("{least}, {middle}");
+    }
+    let (by_least, by_middle) =
+        (ratio(one.wall.min, base.wall.min), ratio(one.wall.p50, base.wall.p50));
+    format!("{least}, {middle} ({by_least:.2}, {by_middle:.2})")
 }
 
 /// A table of the workloads for which somebody has such a cell.

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,7 @@ int main(int argc, char **argv) {
     FILE *in = fdopen(fcntl(0, F_DUPFD_CLOEXEC, 3), "r"), *out = fdopen(fcntl(1, F_DUPFD_CLOEXEC, 3), "w");
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (in == NULL || out == NULL || dup2(null, 0) < 0 || dup2(null, 1) < 0) return 1;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (argc > 1 && strcmp(argv[1], "nolimit") == 0) without_memlock();
     char *line = NULL;

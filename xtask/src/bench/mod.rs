@@ -21,15 +21,14 @@ mod results;
 mod rounds;
 mod scene;
 mod setting;
+mod supervise;
 mod workload;
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use self::contender::Contender;
 use self::figures::Figures;
@@ -37,7 +36,6 @@ use self::host::Host;
 use self::results::Results;
 use self::scene::Scene;
 use self::workload::Workload;
-use crate::machine;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -84,34 +82,8 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.scene {
         Some(directory) => work(arguments, directory.clone()),
-        None => supervise(),
+        None => supervise::run(),
     }
-}
-
-/// Starts this program again for the work, waits, and removes what is left.
-fn supervise() -> Result<()> {
-    ensure!(machine::is_root(), "the bench makes containers, mounts and cgroups: run it as root");
-    machine::busybox()?;
-    let directory = tempfile::Builder::new().prefix("corten-bench-").tempdir()?;
-    let signals = [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-    let set: SigSet = signals.into_iter().collect();
-    set.thread_block()?;
-    let mut command = Command::new(std::env::current_exe()?);
-    // std starts it with no signal blocked.
-    let mut child =
-        command.args(std::env::args_os().skip(1)).arg("--scene").arg(directory.path()).spawn()?;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if set.wait()? != Signal::SIGCHLD {
-            kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL)?;
-        }
-    };
-    scene::remove_cgroup(directory.path())?;
-    directory.close().context("the bench's directory")?;
-    ensure!(status.success(), "the bench ended before it was through ({status})");
-    Ok(())
 }
 
 fn work(arguments: &Arguments, directory: PathBuf) -> Result<()> {

@@ -35,7 +35,8 @@ pub fn print(workload: &Workload, figures: &[Figures]) {
             line(name, one, base);
         }
         if let (Some(each), Some(base)) = (one.each, base(figures).and_then(|base| base.each)) {
-            times("", &format!("{} each", one.contender), each, base);
+            print_times("", &format!("{} each", one.contender), each, Some(base));
+            println!();
         }
         if let Some(error) = one.errors.first() {
             println!("{name:<20} {:<12} {} ERRORS: {error}", one.contender, one.errors.len());
@@ -44,7 +45,8 @@ pub fn print(workload: &Workload, figures: &[Figures]) {
 }
 
 fn line(name: &str, one: &Figures, base: &Figures) {
-    print_times(name, &one.contender, one.wall, base.wall);
+    let base = one.is_comparable(base).then_some(base.wall);
+    print_times(name, &one.contender, one.wall, base);
     println!(
         " {:>8} {:>7} {:>8} {}",
         milliseconds(one.cpu.p50 * 1000),
@@ -54,19 +56,18 @@ fn line(name: &str, one: &Figures, base: &Figures) {
     );
 }
 
-fn times(name: &str, who: &str, one: Spread, base: Spread) {
-    print_times(name, who, one, base);
-    println!();
-}
-
-fn print_times(name: &str, who: &str, one: Spread, base: Spread) {
+fn print_times(name: &str, who: &str, one: Spread, base: Option<Spread>) {
+    let ratio = |of: fn(Spread) -> u64| match base {
+        Some(base) => format!("{:.3}", ratio(of(one), of(base))),
+        None => "-".to_owned(),
+    };
     print!(
-        "{name:<20} {who:<12} {:>9} {:>9} {:>9} {:>7.3} {:>7.3}",
+        "{name:<20} {who:<12} {:>9} {:>9} {:>9} {:>7} {:>7}",
         milliseconds(one.min),
         milliseconds(one.p50),
         milliseconds(one.p99),
-        ratio(one.min, base.min),
-        ratio(one.p50, base.p50),
+        ratio(|it| it.min),
+        ratio(|it| it.p50),
     );
 }
 
