@@ -30,7 +30,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use nix::sys::signal::Signal;
 
-use self::contender::Contender;
+use self::contender::{Contender, Kind};
 use self::figures::Figures;
 use self::host::Host;
 use self::results::Results;
@@ -122,6 +122,9 @@ fn work(arguments: &Arguments, directory: PathBuf) -> Result<()> {
     if arguments.write_docs {
         results.write_docs()?;
     }
+    let failed = results
+        .failed(|label| contenders.iter().any(|it| it.label == *label && it.kind != Kind::Peer));
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 

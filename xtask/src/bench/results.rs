@@ -43,6 +43,14 @@ impl Results {
         })
     }
 
+    /// The workloads in which one of these contenders had an error.
+    pub fn failed(&self, counts: impl Fn(&String) -> bool) -> Vec<&'static str> {
+        let has_failed = |(_, figures): &&(&Workload, Vec<Figures>)| {
+            figures.iter().any(|it| !it.errors.is_empty() && counts(&it.contender))
+        };
+        self.workloads.iter().filter(has_failed).map(|(workload, _)| workload.name).collect()
+    }
+
     /// `target/bench/results.json` and `performance.svg`.
     pub fn write(&self) -> Result<()> {
         let directory = machine::target()?.join("bench");
