@@ -127,3 +127,21 @@ pub fn milliseconds(nanoseconds: u64) -> String {
 pub fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b.max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_takes_the_nearest_rank() {
+        let of = |values: &[u64]| {
+            let spread = Spread::of(values.iter().copied());
+            (spread.min, spread.p50, spread.p99)
+        };
+        assert_eq!(of(&[]), (0, 0, 0));
+        assert_eq!(of(&[7]), (7, 7, 7));
+        assert_eq!(of(&[4, 1, 3, 2]), (1, 2, 4));
+        let hundred: Vec<u64> = (1..=100).rev().collect();
+        assert_eq!(of(&hundred), (1, 50, 99));
+    }
+}

@@ -67,3 +67,20 @@ fn parse(said: &str) -> BTreeMap<String, Memory> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_script_are_found_by_their_names() {
+        let said = "kernel 6.1\na smallest 16384\nsomething else\na charged 4096\nb charged ?\n";
+        let found = parse(said);
+        assert_eq!(
+            found.get("a").map(|it| (it.smallest, it.charged)),
+            Some((Some(16384), Some(4096)))
+        );
+        assert_eq!(found.get("b").map(|it| (it.smallest, it.charged)), Some((None, None)));
+        assert_eq!(found.len(), 2);
+    }
+}

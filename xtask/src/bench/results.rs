@@ -76,7 +76,25 @@ impl Results {
 
 fn replace(path: &Path, new: &str) -> Result<()> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(fs::write(path, between_marks(&text, new)?)?)
+}
+
+fn between_marks(text: &str, new: &str) -> Result<String> {
     let (before, rest) = text.split_once(BEGIN).context("performance.md has no begin mark")?;
     let (_, after) = rest.split_once(END).context("performance.md has no end mark")?;
-    Ok(fs::write(path, format!("{before}{BEGIN}\n{new}{END}{after}"))?)
+    Ok(format!("{before}{BEGIN}\n{new}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let text = format!("prose\n{BEGIN}\nold\n{END}\nmore\n");
+        let once = between_marks(&text, "| new |\n").unwrap();
+        assert_eq!(once, format!("prose\n{BEGIN}\n| new |\n{END}\nmore\n"));
+        assert_eq!(between_marks(&once, "| new |\n").unwrap(), once);
+        between_marks("prose", "new").unwrap_err();
+    }
 }
