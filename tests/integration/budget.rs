@@ -27,6 +27,8 @@ table! {
     run_has_at_most_250_page_faults: [Root, OURS],
     exec_makes_at_most_190_system_calls: [Root, OURS, Strace],
     exec_has_at_most_150_page_faults: [Root, OURS],
+    state_makes_at_most_50_system_calls: [Root, OURS, Strace],
+    state_has_at_most_90_page_faults: [Root, OURS],
     error_is_one_although_the_environment_asks_for_backtraces: [Corten("our own text")],
     created_init_is_small: [Root, OURS],
     created_init_executes_a_file_that_nobody_can_write: [Root, OURS],
@@ -59,17 +61,22 @@ fn run_makes_at_most_270_system_calls(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+/// What strace has seen of a command: lines of a pid and a call.
+fn traced(runtime: &Runtime, command: Invocation<'_>) -> Result<String, libtest_mimic::Failed> {
+    let log = runtime.directory().join("strace");
+    let strace = ["strace", "-f", "-o", log.to_str().ok_or("path")?];
+    command.wrapped_by(strace).output()?.ok()?;
+    Ok(fs::read_to_string(&log)?)
+}
+
 /// How many a command makes up to the execve of the user's program, and how many of them init.
 fn system_calls(
     runtime: &Runtime,
     command: Invocation<'_>,
 ) -> Result<(usize, usize), libtest_mimic::Failed> {
-    let log = runtime.directory().join("strace");
-    let strace = ["strace", "-f", "-o", log.to_str().ok_or("path")?];
-    command.wrapped_by(strace).output()?.ok()?;
+    let text = traced(runtime, command)?;
     let mut executed = BTreeSet::new();
     let (mut calls, mut inits) = (0, 0);
-    let text = fs::read_to_string(&log)?;
     let runtimes = text.split_whitespace().next().unwrap_or_default().to_owned();
     for line in text.lines() {
         let (pid, call) = line.split_once(' ').ok_or("a line without a pid")?;
@@ -128,6 +135,23 @@ fn exec_has_at_most_150_page_faults(runtime: &Runtime) -> TestResult {
     let (id, _bundle) = running(runtime)?;
     let faults = page_faults(runtime.command(["exec", &id, "/bin/true"]))?;
     ensure!(faults <= 150 + debug_allowance(200), "{faults} page faults");
+    Ok(())
+}
+
+/// Engines ask for it again and again. It has no children.
+fn state_makes_at_most_50_system_calls(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime)?;
+    let text = traced(runtime, runtime.command(["state", &id]))?;
+    let calls = text.lines().filter(|line| !line.contains("+++")).count();
+    ensure!(calls > 20, "only {calls} calls were seen");
+    ensure!(calls <= 50 + debug_allowance(30), "{calls} system calls");
+    Ok(())
+}
+
+fn state_has_at_most_90_page_faults(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime)?;
+    let faults = page_faults(runtime.command(["state", &id]))?;
+    ensure!(faults <= 90 + debug_allowance(150), "{faults} page faults");
     Ok(())
 }
 

@@ -1,10 +1,11 @@
-//! What people and CI call: `cargo xtask demo | test | vm | clients | man | fault | check-arch`.
+//! What people and CI call: `cargo xtask demo | test | vm | clients | man | bench | fault | check-arch`.
 //!
 //! Runs in: any process.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod arch;
+mod bench;
 #[path = "../../tests/integration/bundle.rs"]
 #[expect(dead_code, reason = "the integration tests' bundles, of which the stepper uses some")]
 mod bundle;
@@ -41,6 +42,8 @@ enum Task {
     Clients(clients::Arguments),
     /// Write man pages and shell completions.
     Man(manual::Arguments),
+    /// Measure corten, its peers and a floor of bare system calls in turn (root; minutes).
+    Bench(bench::Arguments),
     /// Kill the runtime, and apart init, at every system call, and look for what is left.
     Fault(fault::Arguments),
     /// Run a program under the stepper of `fault`.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Clients(arguments) => clients::run(&arguments),
         Task::Fault(arguments) => fault::run(&arguments),
         Task::Man(arguments) => manual::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Traced { words } => fault::traced(&words),
         Task::CheckArch(arguments) => arch::run(&arguments),
     };
