@@ -37,6 +37,7 @@ table! {
     run_passes_stdin_and_stdout_pipes: [Root],
     run_signal_is_forwarded_to_the_process: [Root],
     run_removes_the_container: [Root],
+    list_of_more_containers_than_open_files_shows_all: [Root],
     list_shows_every_container_with_its_status: [Root],
 }
 
@@ -315,6 +316,18 @@ fn run_signal_is_forwarded_to_the_process(runtime: &Runtime) -> TestResult {
 fn run_removes_the_container(runtime: &Runtime) -> TestResult {
     runtime.run(&runtime.bundle(&["true"])?)?.ok()?;
     ensure_eq!(runtime.containers(), Vec::<String>::new());
+    Ok(())
+}
+
+fn list_of_more_containers_than_open_files_shows_all(runtime: &Runtime) -> TestResult {
+    const COUNT: usize = 24;
+    let bundle = runtime.bundle(FOREVER)?;
+    for _ in 0..COUNT {
+        runtime.create(&bundle, &runtime.new_id())?.ok()?;
+    }
+    let few = ["sh", "-c", "ulimit -n 20; exec \"$@\"", "sh"];
+    let list = runtime.command(["list", "--quiet"]).wrapped_by(few).output()?.ok()?;
+    ensure_eq!(list.stdout.lines().count(), COUNT);
     Ok(())
 }
 

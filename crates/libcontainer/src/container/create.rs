@@ -274,7 +274,7 @@ fn intent(
         created: state::rfc3339(SystemTime::now()),
         owner: facts.euid,
         annotations: bundle.spec.annotations.clone(),
-        boot_id: state::boot_id()?,
+        boot_id: state::boot_id()?.to_owned(),
         init: None,
         exec: None,
         cgroup,

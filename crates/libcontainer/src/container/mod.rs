@@ -197,10 +197,10 @@ impl Container {
     ///
     /// # Errors
     /// `root` is there and cannot be read.
-    pub fn list(root: &Path) -> Result<Vec<Result<Self, Error>>, Error> {
+    pub fn list(root: &Path) -> Result<impl Iterator<Item = Result<Self, Error>>, Error> {
         let opened = state::list(root)?.into_iter().map(|id| Self::open(root, &id));
         // What was deleted meanwhile, or has not got to its intent yet, is not there.
-        Ok(opened.filter(|container| !matches!(container, Err(Error::NotFound { .. }))).collect())
+        Ok(opened.filter(|container| !matches!(container, Err(Error::NotFound { .. }))))
     }
 
     /// The id.

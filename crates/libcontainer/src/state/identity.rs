@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -49,7 +50,7 @@ impl Process {
         let is_it = stat.start_time == self.start_time
             && inode == self.pidfd_inode
             && !stat.is_zombie
-            && boot_id()? == boot_id_then;
+            && *boot_id()? == *boot_id_then;
         Ok(is_it.then_some(pidfd))
     }
 }
@@ -98,12 +99,16 @@ impl ProcessStat {
     }
 }
 
-/// The id of this boot, as in `/proc/sys/kernel/random/boot_id`.
-pub(crate) fn boot_id() -> Result<String, Error> {
+/// The id of this boot, as in `/proc/sys/kernel/random/boot_id`: read once, for no process sees two of them.
+pub(crate) fn boot_id() -> Result<&'static str, Error> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id);
+    }
     let mut buffer = [0; 64];
     let read = read_small(PATH, &mut buffer).map_err(|source| os(PATH, source))?;
-    Ok(String::from_utf8_lossy(read).trim_end().to_owned())
+    Ok(ID.get_or_init(|| String::from_utf8_lossy(read).trim_end().to_owned()))
 }
 
 fn read_small<'a>(path: &str, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
@@ -151,11 +156,11 @@ mod tests {
         let stat = ProcessStat::read(pid.as_raw_pid()).unwrap();
         let process = Process::of(pid.as_raw_pid(), &pidfd, stat).unwrap();
         let boot = boot_id().unwrap();
-        assert!(process.open(&boot).unwrap().is_some());
+        assert!(process.open(boot).unwrap().is_some());
         assert!(process.open("another boot").unwrap().is_none());
         let earlier = Process { start_time: process.start_time - 1, ..process };
-        assert!(earlier.open(&boot).unwrap().is_none());
+        assert!(earlier.open(boot).unwrap().is_none());
         let other = Process { pidfd_inode: process.pidfd_inode + 1, ..process };
-        assert!(other.open(&boot).unwrap().is_none());
+        assert!(other.open(boot).unwrap().is_none());
     }
 }
