@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{NotOn, Root};
+use crate::host::Need::{Corten, NotOn, Root, Strace};
 use crate::inside::{field, namespace_of, proc_file};
 use crate::runtime::{Invocation, Outcome, Runtime};
 
@@ -24,6 +24,7 @@ table! {
     own_errors_exit_with_255: [Root, NotOn("crun", ANY_ERROR_IS_1)],
     stopped_container_is_refused: [Root, NotOn("crun", OTHER_WORDS)],
     created_container_takes_processes: [Root],
+    container_that_run_still_makes_is_refused: [Root, Strace, Corten("the others record nothing before it is made")],
     process_is_in_all_namespaces_of_init: [Root],
     process_is_in_the_cgroup_of_the_container: [Root],
     process_is_a_child_of_the_runtimes_caller_when_detached: [Root],
@@ -136,6 +137,24 @@ fn stopped_container_is_refused(runtime: &Runtime) -> TestResult {
     runtime.wait_for_status(&id, "stopped")?;
     exec(runtime, &id, &["true"]).output()?.fails_with("cannot exec in a stopped container")?;
     Ok(())
+}
+
+/// Before pivot_root the root of init is that of the host: nobody may be let in.
+fn container_that_run_still_makes_is_refused(runtime: &Runtime) -> TestResult {
+    let bundle = runtime.bundle(&["true"])?;
+    let id = runtime.new_id();
+    let slowly = ["strace", "-f", "-o", "/dev/null", "-e", "inject=pivot_root:delay_enter=3s"];
+    let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(&id);
+    let run = run.wrapped_by(slowly).spawn()?;
+    // With a user namespace init is not let go ahead.
+    let name = if crate::mapped::is_mode() { "intent.json" } else { "state.json" };
+    let recorded = runtime.root().join(&id).join(name);
+    runtime.wait_until("the record", || Ok(recorded.exists()))?;
+    runtime.wait_for_status(&id, "creating")?;
+    let refused = runtime.command(["exec", &id, "cat", "/etc/hostname"]).output()?;
+    refused.fails_with("cannot exec in a container that is not created")?;
+    ensure_eq!(runtime.status(&id)?, "creating");
+    run.wait()?.ok().map(drop)
 }
 
 fn created_container_takes_processes(runtime: &Runtime) -> TestResult {
