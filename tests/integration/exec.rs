@@ -146,9 +146,7 @@ fn container_that_run_still_makes_is_refused(runtime: &Runtime) -> TestResult {
     let slowly = ["strace", "-f", "-o", "/dev/null", "-e", "inject=pivot_root:delay_enter=3s"];
     let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(&id);
     let run = run.wrapped_by(slowly).spawn()?;
-    // With a user namespace init is not let go ahead.
-    let name = if crate::mapped::is_mode() { "intent.json" } else { "state.json" };
-    let recorded = runtime.root().join(&id).join(name);
+    let recorded = runtime.root().join(&id).join("state.json");
     runtime.wait_until("the record", || Ok(recorded.exists()))?;
     runtime.wait_for_status(&id, "creating")?;
     let refused = runtime.command(["exec", &id, "cat", "/etc/hostname"]).output()?;
