@@ -1,4 +1,4 @@
-//! What people and CI call: `cargo xtask demo | test | vm | clients | man | fault | check-arch`.
+//! What people and CI call: `cargo xtask demo | test | vm | clients | man | dist | fault | check-arch`.
 //!
 //! Runs in: any process.
 
@@ -10,6 +10,7 @@ mod arch;
 mod bundle;
 mod clients;
 mod demo;
+mod dist;
 mod fault;
 mod machine;
 mod manual;
@@ -41,6 +42,8 @@ enum Task {
     Clients(clients::Arguments),
     /// Write man pages and shell completions.
     Man(manual::Arguments),
+    /// Make what a release consists of: tarball, Debian's package, checksums, bill of materials; `--check`: the same ones twice.
+    Dist(dist::Arguments),
     /// Kill the runtime, and apart init, at every system call, and look for what is left.
     Fault(fault::Arguments),
     /// Run a program under the stepper of `fault`.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Clients(arguments) => clients::run(&arguments),
         Task::Fault(arguments) => fault::run(&arguments),
         Task::Man(arguments) => manual::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Traced { words } => fault::traced(&words),
         Task::CheckArch(arguments) => arch::run(&arguments),
     };
