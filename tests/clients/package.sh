@@ -124,7 +124,8 @@ before_upgrade() {
     podman run --detach --name ending --network none localhost/tiny sh -c 'trap "exit 7" TERM; while :; do sleep 0.1; done'
     podman run --detach --name paused --network none localhost/tiny sh -c 'while :; do date +%s%N > /tmp/now; sleep 0.1; done'
     podman pause paused
-    (podman run --name foreground --network none localhost/tiny sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done'; echo "$?" > "$work/foreground") > /dev/null 2>&1 &
+    (code=0; podman run --name foreground --network none localhost/tiny sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done' || code=$?
+        echo "$code" > "$work/foreground") > /dev/null 2>&1 &
     until_ok 60 podman exec foreground true
 }
 
@@ -235,14 +236,14 @@ inner_user_namespace() {
 }
 
 outer_ends() {
-    inner run --detach --name left --network none localhost/tiny sleep 1000
+    inner run --detach --name left --network none localhost/tiny sleep 4321
     local cgroup; cgroup=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(podman inspect --format '{{.State.Pid}}' outer)/cgroup")
     cgroup=${cgroup%/init}
     [ -d "$cgroup" ]
     podman rm --force --time 0 outer
     umount "$work/merged"
     [ ! -d "$cgroup" ]
-    exits 1 pgrep -x sleep
+    exits 1 pgrep -x -f 'sleep 4321'
 }
 
 purge() {

@@ -68,7 +68,7 @@ fn registries() -> Result<Vec<PathBuf>> {
     // cargo makes them when it first unpacks a crate.
     succeed(&mut machine::cargo(["fetch", "--quiet", "--locked"]))?;
     let entries = fs::read_dir(&places).with_context(|| places.display().to_string())?;
-    Ok(entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?)
+    entries.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// Cargo's own directory.
