@@ -23,7 +23,7 @@ flow() {
     ( sleep "$seconds"; echo "TIMEOUT after $seconds s" >> "$work/log"; kill -TERM -- "$pid"; sleep 10; kill -KILL -- "$pid" ) 2> /dev/null > /dev/null &
     watch=$!
     wait "$pid"; code=$?
-    { pkill -KILL -P "$watch"; kill -KILL "$watch"; wait "$watch"; } 2> /dev/null
+    { kill -STOP "$watch"; pkill -KILL -P "$watch"; kill -KILL "$watch"; wait "$watch"; } 2> /dev/null
     case $code in
         0) passed=$((passed + 1)); printf 'ok      %s (%d s)\n' "$name" $((SECONDS - begin)) ;;
         77) skipped=$((skipped + 1)); printf 'SKIPPED %s: %s\n' "$name" "$(tail -n 1 "$work/log")" ;;

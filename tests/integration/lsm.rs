@@ -29,6 +29,7 @@ table! {
     apparmor_profile_does_not_need_proc_in_the_container: [Root, AppArmor, Vm(LOADS)],
     apparmor_profile_of_exec_is_in_force: [Root, AppArmor, Vm(LOADS)],
     apparmor_profile_is_in_force_in_a_runtime_without_securityfs: [Root, AppArmor, Vm(LOADS)],
+    apparmor_profile_of_an_engine_lets_signals_in: [Root, AppArmor, Vm(LOADS)],
     apparmor_confinement_of_the_runtime_is_that_of_the_container: [Root, AppArmor, Vm(LOADS), NotOn("crun", "does not bear that it may not change the owner of stdout")],
 }
 
@@ -128,6 +129,47 @@ fn apparmor_profile_is_in_force_in_a_runtime_without_securityfs(runtime: &Runtim
     let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(runtime.new_id());
     let seen = run.wrapped_by(nested).output()?.ok()?.stdout;
     ensure_eq!(seen, SEEN);
+    Ok(())
+}
+
+/// Of corten itself as packaging/apparmor/corten has it, and one like those that engines make for containers (compiled).
+const ENGINE: &[u8] = include_bytes!("lsm/corten-test-engine");
+
+/// The runtime runs under a profile of its own, which that of the container does not know.
+fn apparmor_profile_of_an_engine_lets_signals_in(runtime: &Runtime) -> TestResult {
+    if !fs::read_to_string("/sys/kernel/security/apparmor/profiles")?.contains("corten-test-engine")
+    {
+        fs::write("/sys/kernel/security/apparmor/.replace", ENGINE)?;
+    }
+    let profile = if runtime.is("corten") { "corten" } else { "unconfined" };
+    let enter =
+        format!("echo -n \"exec {profile}\" > /proc/self/attr/apparmor/exec && exec \"$@\"");
+    let call = |words: &[&str]| {
+        runtime
+            .command(words)
+            .wrapped_by([BUSYBOX, "sh", "-c", enter.as_str(), "sh"])
+            .output()?
+            .ok()
+    };
+    let script = "trap 'exit 7' TERM; echo > /var/ready; while :; do sleep 0.05; done";
+    for (signal, all) in [("TERM", false), ("KILL", false), ("KILL", true)] {
+        let bundle = runtime.bundle_with(&["sh", "-c", script], |config| {
+            config["process"]["apparmorProfile"] = json!("corten-test-engine");
+        })?;
+        let id = runtime.new_id();
+        call(&["create", "--bundle", &bundle.path().to_string_lossy(), &id])?;
+        call(&["start", &id])?;
+        runtime.wait_until("its trap", || Ok(bundle.in_rootfs("var/ready").exists()))?;
+        let label = call(&["exec", &id, "cat", "/proc/1/attr/current"])?.stdout;
+        ensure_eq!(label, "corten-test-engine (enforce)\n");
+        if all {
+            call(&["kill", "--all", &id, signal])?;
+        } else {
+            call(&["kill", &id, signal])?;
+        }
+        runtime.wait_for_status(&id, "stopped")?;
+        call(&["delete", &id])?;
+    }
     Ok(())
 }
 

@@ -50,6 +50,7 @@ mod memory_policy;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod no_cgroup;
 mod notify;
@@ -71,6 +72,7 @@ mod selinux;
 mod sysctl;
 mod systemd;
 mod update;
+mod upgrade;
 mod user_namespaces;
 mod users;
 
@@ -92,6 +94,7 @@ fn tests() -> Vec<Test> {
         invocations::tests(),
         hook_failures::tests(),
         update::tests(),
+        upgrade::tests(),
         user_namespaces::tests(),
         users::tests(),
         scheduling::tests(),
@@ -106,6 +109,7 @@ fn tests() -> Vec<Test> {
         exec_cgroup::tests(),
         exec_terminal::tests(),
         features::tests(),
+        nesting::tests(),
         net_devices::tests(),
         notify::tests(),
         other_systems::tests(),

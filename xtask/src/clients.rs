@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::machine::{self, Profile};
-use crate::vm;
+use crate::{dist, vm};
 
 /// Arguments of `cargo xtask clients`.
 #[derive(Debug, Args)]
@@ -35,6 +35,8 @@ enum Client {
     Podman,
     Containerd,
     Docker,
+    /// Debian's package of this tree, and Podman with nothing else; upgrade under containers; Podman in a container.
+    Package,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -49,6 +51,7 @@ impl Client {
             Self::Podman => "podman.sh",
             Self::Containerd => "containerd.sh",
             Self::Docker => "docker.sh",
+            Self::Package => "package.sh",
         }
     }
 
@@ -58,7 +61,23 @@ impl Client {
             Self::Podman => &["podman", "crun", "runc", "netavark", "aardvark-dns", "nftables"],
             Self::Containerd => &["containerd", "crun", "runc", "containernetworking-plugins"],
             Self::Docker => &["docker.io", "docker-cli", "crun", "runc", "iptables"],
+            Self::Package => &["podman", "crun", "runc", "apparmor", "fuse-overlayfs"],
         }
+    }
+
+    /// What the VM has beside the scripts: corten where callers look for it, unless the flows install it themselves.
+    fn files(self, scripts: &Path) -> Result<vm::Extra> {
+        if !matches!(self, Self::Package) {
+            return Ok(vm::corten_at(machine::build(Profile::Release, &[])?));
+        }
+        let other = match env::var_os("CORTEN_OTHER") {
+            Some(other) => PathBuf::from(other),
+            None => machine::build(Profile::Debug, &[])?,
+        };
+        Ok(vec![
+            (dist::package()?, scripts.join("corten.deb")),
+            (other, scripts.join("corten.other")),
+        ])
     }
 }
 
@@ -93,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         release: true,
         ..vm::Arguments::new("", command)
     };
-    let mut extra = vm::corten_at(machine::build(Profile::Release, &[])?);
+    let mut extra = arguments.client.files(&scripts)?;
     extra.extend(vm::tree(&scripts)?);
     match vm::run(&vm, extra)? {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! What people and CI call: `cargo xtask demo | test | vm | clients | man | bench | fault | check-arch`.
+//! What people and CI call: `cargo xtask demo | test | vm | clients | man | dist | bench | fault | check-arch`.
 //!
 //! Runs in: any process.
 
@@ -11,6 +11,7 @@ mod bench;
 mod bundle;
 mod clients;
 mod demo;
+mod dist;
 mod fault;
 mod machine;
 mod manual;
@@ -44,6 +45,8 @@ enum Task {
     Man(manual::Arguments),
     /// Measure corten, its peers and a floor of bare system calls in turn (root; minutes).
     Bench(bench::Arguments),
+    /// Make what a release consists of: tarball, Debian's package, checksums, bill of materials; `--check`: the same ones twice.
+    Dist(dist::Arguments),
     /// Kill the runtime, and apart init, at every system call, and look for what is left.
     Fault(fault::Arguments),
     /// Run a program under the stepper of `fault`.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Fault(arguments) => fault::run(&arguments),
         Task::Man(arguments) => manual::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Traced { words } => fault::traced(&words),
         Task::CheckArch(arguments) => arch::run(&arguments),
     };

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Command;
-use clap_complete::{Shell, generate};
+pub use clap_complete::Shell;
+use clap_complete::generate;
 use clap_mangen::Man;
 
 /// The words of `cargo xtask man`.
@@ -59,10 +60,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for page in pages()? {
         write(&man.join(page.file), &page.text)?;
     }
-    for (shell, file) in
-        [(Shell::Bash, "corten.bash"), (Shell::Zsh, "_corten"), (Shell::Fish, "corten.fish")]
-    {
-        write(&completions.join(file), &completion(shell))?;
+    for (shell, text) in self::completions() {
+        let file = match shell {
+            Shell::Zsh => "_corten",
+            Shell::Fish => "corten.fish",
+            _ => "corten.bash",
+        };
+        write(&completions.join(file), &text)?;
     }
     println!("{} and {}", man.display(), completions.display());
     Ok(())
@@ -72,15 +76,15 @@ fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-struct Page {
+pub struct Page {
     /// `corten-run.8`.
-    file: String,
+    pub file: String,
     /// roff.
-    text: Vec<u8>,
+    pub text: Vec<u8>,
 }
 
 /// The page of corten and one of each command.
-fn pages() -> io::Result<Vec<Page>> {
+pub fn pages() -> io::Result<Vec<Page>> {
     let mut tree = corten_cli::command_tree();
     tree.build();
     let all = commands(&tree);
@@ -136,6 +140,11 @@ fn page(command: &Command, see_also: &[String]) -> io::Result<Vec<u8>> {
 /// A dash of roff is a hyphen unless it is told otherwise.
 fn escaped(name: &str) -> String {
     name.replace('-', r"\-")
+}
+
+/// Of every shell that has some.
+pub fn completions() -> [(Shell, Vec<u8>); 3] {
+    [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| (shell, completion(shell)))
 }
 
 fn completion(shell: Shell) -> Vec<u8> {

@@ -112,6 +112,7 @@ impl Toolchain {
         // `SOURCE_DIR` of the crates; nothing in the image refers to it.
         rustc.env("CARGO_MANIFEST_DIR", "");
         rustc.arg(root).args(CODE).arg("--target").arg(&self.target);
+        rustc.args(without_place(root));
         rustc.arg(format!("-Ctarget-feature={}", self.features()));
         rustc
     }
@@ -149,6 +150,13 @@ impl Toolchain {
         print("target-libdir").and_then(|host| Some(host.parent()?.join("bin/rust-lld").exists()))
             == Some(true)
     }
+}
+
+/// The same image wherever it is built: what names a line of the sources begins with `init/src` or `plan/src`.
+fn without_place(root: &Path) -> Option<String> {
+    let (source, package) = (root.parent()?, root.parent()?.parent()?);
+    let name = package.file_name()?.display();
+    Some(format!("--remap-path-prefix={}={name}/src", source.display()))
 }
 
 fn library_in(out: &Path, name: &str) -> String {

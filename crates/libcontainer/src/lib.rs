@@ -29,6 +29,7 @@ mod oci_spec;
 pub mod plan;
 mod runtime;
 pub mod seccomp;
+mod send;
 pub mod signal;
 pub mod spec;
 pub mod state;

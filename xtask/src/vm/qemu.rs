@@ -14,8 +14,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::machine::{self, stdout_of};
 
-/// `quiet` and what else makes an emulated kernel boot fast; a panic ends QEMU (`-no-reboot`).
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr audit=0 tsc=reliable \
+/// `quiet` and what else makes an emulated kernel boot fast; a panic ends QEMU (`-no-reboot`). `no_timer_check`: on a busy machine the
+/// emulated timer may seem dead to the kernel, which panics for it.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr audit=0 tsc=reliable no_timer_check \
                                 random.trust_cpu=on";
 /// No colours and no status lines on an emulated serial line; the kernel counts pressure, as Debian's would not.
 const SYSTEMD_ARGUMENTS: &str = "vm.systemd systemd.show_status=0 systemd.log_color=0 psi=1";

@@ -13,8 +13,8 @@ use super::events::{EventsFile, moment};
 use super::tree::{Step, walk};
 use super::{Cgroup, file};
 use crate::error::Error;
+use crate::send::send_signal;
 use crate::signal::Signal;
-use crate::sys::wait::send_signal;
 
 /// How long processes have to freeze before they are signalled. One in uninterruptible sleep does not freeze, and is
 /// signalled all the same.

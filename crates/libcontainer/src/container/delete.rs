@@ -140,7 +140,7 @@ impl Container {
     fn kill_everything(&self, record: &Record) -> Result<(), Error> {
         let init = LiveInit::of(record)?;
         if let Some(init) = &init {
-            match crate::sys::wait::send_signal(init.pidfd.as_fd(), Signal::KILL.number()) {
+            match crate::send::send_signal(init.pidfd.as_fd(), Signal::KILL.number()) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
                 Err(errno) => {
                     let call = format!("kill init of container {:?}", record.id);

@@ -64,5 +64,5 @@ impl Container {
 }
 
 fn send(pidfd: std::os::fd::BorrowedFd<'_>, signal: Signal) -> Result<(), rustix::io::Errno> {
-    crate::sys::wait::send_signal(pidfd, signal.number())
+    crate::send::send_signal(pidfd, signal.number())
 }

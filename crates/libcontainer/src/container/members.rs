@@ -13,7 +13,7 @@ use super::kill::KILL_DEADLINE;
 use super::{Container, LiveInit};
 use crate::error::Error;
 use crate::signal::Signal;
-use crate::sys::{namespace, wait};
+use crate::sys::namespace;
 
 impl Container {
     /// Their pids, ascending.
@@ -77,7 +77,7 @@ pub(super) fn wait_for_end(init: &LiveInit) -> Result<(), Error> {
 }
 
 fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Error> {
-    match wait::send_signal(pidfd.as_fd(), signal.number()) {
+    match crate::send::send_signal(pidfd.as_fd(), signal.number()) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(errno) => Err(Error::Os {
             call: format!("send {signal} to a process of the container"),

@@ -150,7 +150,7 @@ impl ContainerProcess {
     /// # Errors
     /// ESRCH: it has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        crate::sys::wait::send_signal(self.pidfd(), signal.number()).map_err(|errno| Error::Os {
+        crate::send::send_signal(self.pidfd(), signal.number()).map_err(|errno| Error::Os {
             call: format!("send {signal} to process {} of the container", self.pid),
             source: errno.into(),
         })

@@ -9,7 +9,7 @@ use crate::state::{Record, StateDir};
 
 /// Kills and reaps init.
 pub(super) fn kill_and_reap(init: &ContainerProcess) {
-    if let Err(error) = crate::sys::wait::send_signal(init.pidfd(), libc::SIGKILL)
+    if let Err(error) = crate::send::send_signal(init.pidfd(), libc::SIGKILL)
         && error != rustix::io::Errno::SRCH
     {
         log::warn!("kill container init: {error}");
