@@ -11,6 +11,9 @@ use clap::{Args, ValueEnum};
 use crate::machine::{self, Profile};
 use crate::vm;
 
+/// Debian's hundred profiles of AppArmor are of no use here and take minutes to compile; engines load their own.
+const APPEND: &str = "systemd.mask=apparmor.service";
+
 /// Arguments of `cargo xtask clients`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -35,6 +38,8 @@ enum Client {
     Podman,
     Containerd,
     Docker,
+    /// README.md's own commands.
+    ByHand,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -49,6 +54,7 @@ impl Client {
             Self::Podman => "podman.sh",
             Self::Containerd => "containerd.sh",
             Self::Docker => "docker.sh",
+            Self::ByHand => "by_hand.sh",
         }
     }
 
@@ -57,7 +63,18 @@ impl Client {
         match self {
             Self::Podman => &["podman", "crun", "runc", "netavark", "aardvark-dns", "nftables"],
             Self::Containerd => &["containerd", "crun", "runc", "containernetworking-plugins"],
-            Self::Docker => &["docker.io", "docker-cli", "crun", "runc", "iptables"],
+            Self::Docker => &[
+                "docker.io",
+                "docker-cli",
+                "docker-compose",
+                "rootlesskit",
+                "slirp4netns",
+                "apparmor",
+                "crun",
+                "runc",
+                "iptables",
+            ],
+            Self::ByHand => &["crun", "runc"],
         }
     }
 }
@@ -91,9 +108,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         timeout: arguments.timeout,
         memory: 3072,
         release: true,
+        append: APPEND.to_owned(),
         ..vm::Arguments::new("", command)
     };
     let mut extra = vm::corten_at(machine::build(Profile::Release, &[])?);
+    let readme = machine::workspace()?.join("README.md");
+    extra.push((readme.clone(), readme));
     extra.extend(vm::tree(&scripts)?);
     match vm::run(&vm, extra)? {
         0 => Ok(()),
