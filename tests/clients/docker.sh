@@ -65,9 +65,6 @@ daemon_starts() {
     printf 'echo no interpreter\n' > "$work/rootfs/bin/script"
     printf '#!/no/such/interpreter\n' > "$work/rootfs/bin/lost"
     chmod 755 "$work/rootfs/bin/script" "$work/rootfs/bin/lost"
-    # What exec(2) under no_new_privs must not honour.
-    cp /usr/bin/busybox "$work/rootfs/bin/setuid-id"
-    chmod 4755 "$work/rootfs/bin/setuid-id"
     tar -C "$work/rootfs" -c . | docker import - tiny > /dev/null
     docker images | grep -q '^tiny '
 }
@@ -502,7 +499,7 @@ user_network() {
     docker network connect other two
     docker exec two ip link show eth1
     docker network disconnect own two
-    exits 1 docker exec two ip link show eth0
+    exits 1 docker exec two grep eth0 /proc/net/dev
     docker network disconnect other two
     # After a restart the names are there again.
     docker network connect own two
@@ -592,10 +589,9 @@ read_only() {
 
 devices() {
     local text
-    exits 1 once --device /dev/zero:/dev/nought:r tiny sh -c 'head -c 3 /dev/nought | wc -c; echo x > /dev/nought'
-    has "$output" 3
-    has "$output" 'Operation not permitted'
-    once --device /dev/zero:/dev/nought:rw tiny sh -c 'echo x > /dev/nought'
+    exits 1 once --cap-add SYSLOG --device /dev/kmsg:/dev/klog:r tiny sh -c 'head -c 1 /dev/klog | wc -c; echo x > /dev/klog'
+    has "$output" "can't create /dev/klog: Operation not permitted"
+    once --device /dev/kmsg:/dev/klog:rw tiny sh -c 'echo corten-tests > /dev/klog'
     # Any node may be made, few may be opened.
     text=$(once tiny sh -c 'mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg' 2>&1 || :)
     has "$text" 'Operation not permitted'
@@ -634,7 +630,7 @@ capabilities() {
     text=$(caps --cap-add ALL)
     has "$text" "$all"
     once --cap-add NET_ADMIN tiny ip link set lo down
-    exits 1 once tiny ip link set lo down
+    exits 2 once tiny ip link set lo down
     has "$output" 'Operation not permitted'
 }
 
@@ -671,10 +667,11 @@ END
 no_new_privileges() {
     same "NoNewPrivs: 0" "$(once tiny grep NoNewPrivs /proc/self/status | xargs)"
     same "NoNewPrivs: 1" "$(once --security-opt no-new-privileges tiny grep NoNewPrivs /proc/self/status | xargs)"
-    has "$(once -u 1000 tiny setuid-id id)" 'euid=0'
-    text=$(once -u 1000 --security-opt no-new-privileges tiny setuid-id id)
-    has "$text" 'uid=1000'
-    case $text in *euid=0*) echo "setuid honoured: $text"; exit 1 ;; esac
+    # A program with the set-user-ID bit: Debian's id(1), as busybox gives such rights back by itself.
+    install -m 4755 /usr/bin/id "$work/id"
+    set_id() { once -u 1000 -v "$work/id:/id:ro" -v /usr/lib:/lib:ro -v /usr/lib64:/lib64:ro "$@" tiny /id; }
+    has "$(set_id)" 'euid=0'
+    exits 1 grep euid <<< "$(set_id --security-opt no-new-privileges)"
 }
 
 apparmor() {
@@ -710,9 +707,8 @@ masked_paths() {
     [ -z "$(once tiny ls -A /sys/firmware)" ]
     exits 1 once tiny mkdir /sys/x
     has "$output" 'Read-only file system'
-    text=$(once --security-opt systempaths=unconfined tiny sh -c 'stat -c %t:%T /proc/kcore; test -w /proc/sysrq-trigger && echo open; ls -A /sys/firmware | wc -l; grep -c "/proc/" /proc/mounts')
-    matches "$text" '^0:0'
-    has "$text" open
+    text=$(once --security-opt systempaths=unconfined tiny sh -c 'stat -c %t:%T /proc/kcore; test -w /proc/sysrq-trigger && echo open; grep -c " /proc/" /proc/mounts; :')
+    same "0:0 open 0" "$(xargs <<< "$text")"
 }
 
 init() {
