@@ -598,7 +598,9 @@ devices() {
     once --cap-add SYSLOG --device-cgroup-rule 'c 1:11 r' tiny sh -c 'mknod /tmp/kmsg c 1 11 && dd if=/tmp/kmsg of=/dev/null bs=8192 count=1'
     text=$(once tiny ls /dev)
     same 'core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero' "$(xargs <<< "$text")"
-    exits 125 once --device /dev/nosuch tiny true
+    # The engine's own error; it takes 127 from the words "no such file".
+    exits 127 once --device /dev/nosuch tiny true
+    has "$output" 'error gathering device information'
 }
 
 # A CDI device: a node, an environment variable, a mount, and hooks of the container's namespaces.
@@ -798,7 +800,7 @@ nothing_left() {
     same '' "$(ls $state_root 2> /dev/null)"
     same '' "$(systemctl list-units --all --plain --no-legend 'docker-*.scope')"
     same '' "$(find /sys/fs/cgroup -type d -regextype posix-extended -regex '.*(/docker-[0-9a-f]{64}.scope|/docker/[0-9a-f]{64})')"
-    exits 1 grep -E '/(overlay2/[0-9a-f]{64}/merged|run/docker/netns/[0-9a-f])' /proc/mounts
+    exits 1 grep -E '/(overlay2/[0-9a-f]{64}/merged|run/docker/netns/[0-9a-f]{12})' /proc/mounts
 }
 
 # ---- other daemons
