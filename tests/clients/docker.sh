@@ -866,14 +866,16 @@ rootless() {
     needs 'rootlesskit and slirp4netns' command -v rootlesskit slirp4netns
     needs "$script" test -f $script
     needs 'the user lab' id lab
-    systemctl stop docker.service docker.socket
+    systemctl stop docker.service docker.socket containerd.service
     install -d -o lab /home/lab/.config /home/lab/.config/docker
     printf '{ "runtimes": { "tested": { "path": "%s" } } }\n' "$RUNTIME" > /home/lab/.config/docker/daemon.json
     lab() { systemd-run --user -M lab@.host --pipe --wait --quiet --setenv=DOCKER_HOST=unix:///run/user/1000/docker.sock --setenv=PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }
-    trap 'systemctl --user -M lab@.host stop rootless-docker.service' EXIT
+    trap 'systemctl --user -M lab@.host stop rootless-docker.service; systemctl start containerd.service' EXIT
     systemctl --user -M lab@.host reset-failed rootless-docker.service 2> /dev/null || :
-    systemd-run --user -M lab@.host --quiet --unit rootless-docker -p Delegate=yes --setenv=PATH=/usr/local/bin:/usr/sbin:/usr/bin sh $script
-    until_ok 150 lab docker info || { journalctl _UID=1000 -n 40 --no-pager -o cat; exit 1; }
+    # dockerd gives its containerd 15 seconds, which a slow machine may not keep at the first time.
+    systemd-run --user -M lab@.host --quiet --unit rootless-docker -p Delegate=yes -p Restart=on-failure -p RestartSec=1 --setenv=PATH=/usr/local/bin:/usr/sbin:/usr/bin sh $script
+    until_ok 200 test -S /run/user/1000/docker.sock
+    until_ok 100 lab docker version
     has "$(lab docker info)" rootless
     tar -C "$work/rootfs" -c . | lab docker import - tiny
     lab docker run -d --runtime tested --name box -m 64m --cpus 0.5 --pids-limit 50 -p 127.0.0.1:8084:80 tiny sh -c 'mkdir /www; echo rootless > /www/index.html; exec httpd -f -h /www'
