@@ -867,6 +867,8 @@ rootless() {
     needs "$script" test -f $script
     needs 'the user lab' id lab
     systemctl stop docker.service docker.socket containerd.service
+    # Without a session the user's systemd would end, and all that it runs.
+    loginctl enable-linger lab
     install -d -o lab /home/lab/.config /home/lab/.config/docker
     printf '{ "runtimes": { "tested": { "path": "%s" } } }\n' "$RUNTIME" > /home/lab/.config/docker/daemon.json
     lab() { systemd-run --user -M lab@.host --pipe --wait --quiet --setenv=DOCKER_HOST=unix:///run/user/1000/docker.sock --setenv=PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }
