@@ -11,6 +11,9 @@ use clap::{Args, ValueEnum};
 use crate::machine::{self, Profile};
 use crate::{dist, vm};
 
+/// Debian's hundred profiles of AppArmor are of no use here and take minutes to compile; engines load their own.
+const APPEND: &str = "systemd.mask=apparmor.service";
+
 /// Arguments of `cargo xtask clients`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -25,6 +28,9 @@ pub struct Arguments {
     /// Who makes the cgroups.
     #[arg(long, default_value = "systemd")]
     driver: Driver,
+    /// The client itself from another suite of Debian than the VM's trixie.
+    #[arg(long, value_name = "SUITE")]
+    suite: Option<String>,
     /// Seconds until the VM is ended.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     timeout: u64,
@@ -37,6 +43,8 @@ enum Client {
     Docker,
     /// Debian's package of this tree, and Podman with nothing else; upgrade under containers; Podman in a container.
     Package,
+    /// README.md's own commands.
+    ByHand,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -52,16 +60,50 @@ impl Client {
             Self::Containerd => "containerd.sh",
             Self::Docker => "docker.sh",
             Self::Package => "package.sh",
+            Self::ByHand => "by_hand.sh",
         }
     }
 
-    /// Debian's packages that it takes beside those of every VM with systemd.
+    /// Debian's packages that it takes beside those of every VM with systemd; the client itself is the first.
     fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Podman => &["podman", "crun", "runc", "netavark", "aardvark-dns", "nftables"],
-            Self::Containerd => &["containerd", "crun", "runc", "containernetworking-plugins"],
-            Self::Docker => &["docker.io", "docker-cli", "crun", "runc", "iptables"],
+            Self::Podman => &[
+                "podman",
+                "crun",
+                "runc",
+                "netavark",
+                "aardvark-dns",
+                "nftables",
+                "passt",
+                "catatonit",
+                "apparmor",
+                "criu",
+                "jq",
+            ],
+            Self::Containerd => &[
+                "containerd",
+                "crun",
+                "runc",
+                "containernetworking-plugins",
+                "apparmor",
+                "iproute2",
+                "jq",
+                "protobuf-compiler",
+                "python3-grpcio",
+            ],
+            Self::Docker => &[
+                "docker.io",
+                "docker-cli",
+                "docker-compose",
+                "rootlesskit",
+                "slirp4netns",
+                "apparmor",
+                "crun",
+                "runc",
+                "iptables",
+            ],
             Self::Package => &["podman", "crun", "runc", "apparmor", "fuse-overlayfs"],
+            Self::ByHand => &["crun", "runc"],
         }
     }
 
@@ -91,7 +133,8 @@ impl Driver {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let scripts = machine::workspace()?.join("tests/clients");
+    let workspace = machine::workspace()?;
+    let scripts = workspace.join("tests/clients");
     let script = scripts.join(arguments.client.script());
     let named = arguments.runtime.clone().or_else(|| env::var_os("RUNTIME").map(PathBuf::from));
     let runtime = named.unwrap_or_else(|| PathBuf::from("/usr/bin/corten"));
@@ -102,18 +145,28 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.driver.name(),
         quoted(&script)?,
     );
+    let mut packages: Vec<String> =
+        arguments.client.packages().iter().map(|&name| name.to_owned()).collect();
+    if let (Some(suite), Some(client)) = (&arguments.suite, packages.first_mut()) {
+        *client = format!("{client}/{suite}");
+    }
     let vm = vm::Arguments {
         minimal: false,
         systemd: true,
-        packages: arguments.client.packages().iter().map(|&name| name.to_owned()).collect(),
+        packages,
         kernel: None,
         timeout: arguments.timeout,
         memory: 3072,
         release: true,
+        append: APPEND.to_owned(),
         ..vm::Arguments::new("", command)
     };
     let mut extra = arguments.client.files(&scripts)?;
-    extra.extend(vm::tree(&scripts)?);
+    let readme = workspace.join("README.md");
+    extra.push((readme.clone(), readme));
+    for files in [scripts, workspace.join("packaging")] {
+        extra.extend(vm::tree(&files)?);
+    }
     match vm::run(&vm, extra)? {
         0 => Ok(()),
         code => bail!("{}: exit code {code}", script.display()),

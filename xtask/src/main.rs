@@ -39,7 +39,7 @@ enum Task {
     Test(test::Arguments),
     /// Run a command in the project's own VM: cgroup v2 only, root, no network.
     Vm(vm::Arguments),
-    /// Run the flows of a real client (Podman, containerd, Docker) on corten, or on a peer, in a VM with systemd.
+    /// Run the flows of a real client (Podman, containerd, Docker, a hand) on corten, or on a peer, in a VM with systemd.
     Clients(clients::Arguments),
     /// Write man pages and shell completions.
     Man(manual::Arguments),
