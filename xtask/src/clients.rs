@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Who makes the cgroups.
     #[arg(long, default_value = "systemd")]
     driver: Driver,
+    /// The client itself from another suite of Debian than the VM's trixie.
+    #[arg(long, value_name = "SUITE")]
+    suite: Option<String>,
     /// Seconds until the VM is ended.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     timeout: u64,
@@ -52,11 +55,21 @@ impl Client {
         }
     }
 
-    /// Debian's packages that it takes beside those of every VM with systemd.
+    /// Debian's packages that it takes beside those of every VM with systemd; the client itself is the first.
     fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Podman => &["podman", "crun", "runc", "netavark", "aardvark-dns", "nftables"],
-            Self::Containerd => &["containerd", "crun", "runc", "containernetworking-plugins"],
+            Self::Containerd => &[
+                "containerd",
+                "crun",
+                "runc",
+                "containernetworking-plugins",
+                "apparmor",
+                "iproute2",
+                "jq",
+                "protobuf-compiler",
+                "python3-grpcio",
+            ],
             Self::Docker => &["docker.io", "docker-cli", "crun", "runc", "iptables"],
         }
     }
@@ -83,10 +96,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.driver.name(),
         quoted(&script)?,
     );
+    let mut packages: Vec<String> =
+        arguments.client.packages().iter().map(|&name| name.to_owned()).collect();
+    if let (Some(suite), Some(client)) = (&arguments.suite, packages.first_mut()) {
+        *client = format!("{client}/{suite}");
+    }
     let vm = vm::Arguments {
         minimal: false,
         systemd: true,
-        packages: arguments.client.packages().iter().map(|&name| name.to_owned()).collect(),
+        packages,
         kernel: None,
         timeout: arguments.timeout,
         memory: 3072,

@@ -34,8 +34,8 @@ pod() {
     trap 'unpod "$pod"' EXIT
 }
 unpod() {
-    cri StopPodSandbox "{\"pod_sandbox_id\": \"$1\"}"
-    cri RemovePodSandbox "{\"pod_sandbox_id\": \"$1\"}"
+    cri StopPodSandbox "{\"pod_sandbox_id\": \"$1\"}" || true
+    cri RemovePodSandbox "{\"pod_sandbox_id\": \"$1\"}" || true
 } > /dev/null
 
 # shared_pod: one for many flows, which `nothing_left` removes. It has a sysctl.
@@ -300,7 +300,8 @@ nameserver 10.1.2.3'
 unmount_all() { findmnt -rno TARGET | grep "^$1" | sort -r | xargs -r -n 1 umount; }
 
 cri_mount_propagation() {
-    local host=$work/propagation private slave shared
+    local private slave shared
+    host=$work/propagation
     mkdir -p "$host"
     mount -t tmpfs flows "$host"
     mount --make-shared "$host"
@@ -325,7 +326,7 @@ cri_mount_propagation() {
 handler() { cri Status | jq -e ".runtime_handlers[] | select(.name == \"tested\").features.$1"; }
 
 cri_recursive_read_only() {
-    local host=$work/rro
+    host=$work/rro
     needs 'recursive read-only mounts in the CRI (containerd 2)' handler recursive_read_only_mounts
     shared_pod
     mkdir -p "$host"
