@@ -14,7 +14,8 @@ cri() {
 
 # cgroup_of POD ID: the directory of a container of it.
 if [ "$DRIVER" = systemd ]; then
-    parent() { echo "flows-$1.slice"; }
+    # The whole path, as the kubelet gives it: the runtime is told its last name, and statistics are read there.
+    parent() { echo "/flows.slice/flows-$1.slice"; }
     cgroup_of() { echo "/sys/fs/cgroup/flows.slice/flows-$1.slice/cri-containerd-$2.scope"; }
 else
     parent() { echo "/flowpods/$1"; }
@@ -197,7 +198,7 @@ cri_attach() {
 cri_port_forward() {
     local url
     shared_pod
-    started server '{}' nc -lk -p 8080 -e echo 'hello from the pod'
+    started server '{}' nc -ll -p 8080 -e echo 'hello from the pod'
     sleep 1
     url=$(cri PortForward "{\"pod_sandbox_id\": \"$pod\", \"port\": [8080]}" | jq -r .url)
     has "$(cri stream "{\"url\": \"$url?port=8080\", \"until\": \"the pod\"}" | channel 0)" 'hello from the pod'
