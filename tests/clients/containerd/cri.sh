@@ -364,12 +364,12 @@ cri_shared_namespaces() {
     for kind in pid net ipc uts; do
         same "$(readlink "/proc/$(init_of "$first")/ns/$kind")" "$(readlink "/proc/$(init_of "$container")/ns/$kind")" $kind
     done
-    exits 0 in_container "$container" sh -ec 'pgrep -f "^sleep 1001"; test -e /dev/shm/x; ip address show eth0'
+    exits 0 in_container "$container" sh -ec 'ps | grep "[s]leep 1001"; test -e /dev/shm/x; ip address show eth0'
     has "$output" ' 10.88.'
     # The end of one of them is not that of the others.
     cri StopContainer "{\"container_id\": \"$first\", \"timeout\": 0}"
     container_is "$container" RUNNING
-    exits 1 in_container "$container" pgrep -f '^sleep 1001'
+    exits 1 in_container "$container" sh -c 'ps | grep "[s]leep 1001"'
 }
 
 # An ephemeral container, as of `kubectl debug --target`.
@@ -379,7 +379,7 @@ cri_target_namespace() {
     started target '{}' sleep 1001; first=$container
     started debug "$(security "{\"namespace_options\": {\"pid\": \"TARGET\", \"target_id\": \"$first\"}}")" sleep 1002
     same "$(readlink "/proc/$(init_of "$first")/ns/pid")" "$(readlink "/proc/$(init_of "$container")/ns/pid")"
-    in_container "$container" sh -ec 'grep -q sleep /proc/1/comm; pgrep -f "^sleep 1001"'
+    in_container "$container" sh -ec 'grep -q sleep /proc/1/comm; ps | grep "[s]leep 1001"'
 }
 
 cri_host_namespaces() {

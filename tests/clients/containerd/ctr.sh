@@ -289,7 +289,7 @@ ctr_metrics_ps_delete() {
 }
 
 ctr_checkpoint_refused() {
-    [ "$runtime_name" = corten ] || needs 'a host without criu' not command -v criu
+    [ "$runtime_name" = corten ] || needs 'a host without criu, which this peer drives' not command -v criu
     up checkpoint -- sleep 1000
     exits 1 ctr task checkpoint checkpoint
     matches "$output" 'criu|CRIU'
@@ -314,6 +314,6 @@ ctr_shim_killed() {
     init=$(pid shim)
     kill -KILL "$(awk '{ print $4 }' "/proc/$init/stat")"
     until_ok 60 missing "/proc/$init"
-    until_ok 20 missing $state/flows/shim
+    until_ok 60 missing $state/flows/shim
     until_ok 20 missing "$(cgroup shim)"
 }
