@@ -307,13 +307,20 @@ ctr_oom_event() {
     until_ok 10 grep -q '/tasks/oom .*"oom"' "$work/events"
 }
 
-# containerd calls the runtime's `delete --force` in the place of a shim that was killed.
+# containerd calls the runtime's `delete --force` in the place of a shim that was killed, and gives it five seconds.
 ctr_shim_killed() {
-    local init
+    local init began
+    began=$(date '+%F %T')
     up shim -- sleep 1000
     init=$(pid shim)
     kill -KILL "$(awk '{ print $4 }' "/proc/$init/stat")"
     until_ok 60 missing "/proc/$init"
-    until_ok 60 missing $state/flows/shim
-    until_ok 20 missing "$(cgroup shim)"
+    for _ in $(seq 60); do
+        if missing $state/flows/shim && missing "$(cgroup shim)"; then return; fi
+        sleep 0.5
+    done
+    "$RUNTIME" --root $state/flows delete --force shim
+    needs 'a machine on which five seconds are enough for the clean-up' not cut_short "$began"
+    exit 1
 }
+cut_short() { journalctl --unit containerd --since "$1" | grep 'failed to clean up after shim disconnected.*signal: killed'; }
