@@ -52,7 +52,8 @@ shared_pod() {
 # create NAME JSON [COMMAND...]: makes a container of $pod with this merged into its configuration; $container is its id. started: starts it too.
 create() {
     local config
-    config=$(jq -nc --arg name "$1" --arg image "$image" '{metadata: {name: $name}, image: {image: $image}, log_path: ($name + ".log"), linux: {}} * '"$2"'
+    config=$(jq -nc --arg name "$1" --arg image "$image" '{metadata: {name: $name}, image: {image: $image}, log_path: ($name + ".log"),
+            linux: {security_context: {namespace_options: {pid: "CONTAINER"}}}} * '"$2"'
         | .command = $ARGS.positional' --args -- "${@:3}")
     container=$(cri CreateContainer "{\"pod_sandbox_id\": \"$pod\", \"config\": $config, \"sandbox_config\": $sandbox}" | jq -r .container_id)
 }
