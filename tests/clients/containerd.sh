@@ -89,7 +89,9 @@ nothing_left() {
     unpod "$pod"
     same '' "$(ctr task ls -q; "$ctr_program" --namespace k8s.io task ls -q)" tasks
     same '' "$(find $state/flows $state/k8s.io -mindepth 1 2> /dev/null || true)" state
-    same '' "$(find /sys/fs/cgroup/flows.slice /sys/fs/cgroup/flows /sys/fs/cgroup/flowpods -name '*.scope' -o -path '*/flows/*' -o -path '*/flowpods/*/*' 2> /dev/null || true)" cgroups
+    # (A pod's own cgroup is its kubelet's.)
+    same '' "$(find /sys/fs/cgroup/flows.slice /sys/fs/cgroup/flows /sys/fs/cgroup/flowpods -type d \
+        \( -name '*.scope' -o -path '*/flows/*' -o -path '*/flowpods/*/*' \) 2> /dev/null || true)" cgroups
     same '' "$(pgrep -af '^sleep [12]00' || true)" processes
 }
 
