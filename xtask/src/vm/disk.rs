@@ -2,6 +2,7 @@
 //!
 //! Runs in: any process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -92,12 +93,13 @@ const HOOK: &str = "chroot \"$1\" sh -ec 'passwd -d root > /dev/null; useradd -m
     grep -q ^lab: /etc/subuid || { echo lab:100000:65536 >> /etc/subuid; echo lab:100000:65536 >> /etc/subgid; }; \
     systemctl set-default multi-user.target 2> /dev/null; rm -f /etc/resolv.conf'";
 
-/// The image with these packages beside the usual ones; made when it is missing or older than this program's list.
+/// The image with these packages, `NAME` or `NAME/SUITE`, beside the usual ones; made when it is missing or older than this program's list.
 pub fn image(kernel: &Kernel, packages: &[String]) -> Result<PathBuf> {
     let mut names = packages.to_vec();
     names.sort();
     names.dedup();
     let name = names.iter().fold(format!("systemd-{:08x}", recipe()), |name, p| name + "+" + p);
+    let name = name.replace('/', "@");
     let image = kernel.directory.join(format!("{name}.img"));
     if !image.exists() {
         make(kernel, &names, &image).with_context(|| format!("make {}", image.display()))?;
@@ -156,6 +158,13 @@ fn bootstrap(root: &Path, packages: &[String]) -> Result<()> {
     command.arg(format!("--include={}", include.join(",")));
     command.arg(format!("--customize-hook={HOOK}"));
     command.arg(SUITE).arg(root).arg(machine::debian_source(SUITE)?);
+    let suites: BTreeSet<&str> =
+        include.iter().filter_map(|name| Some(name.split_once('/')?.1)).collect();
+    for suite in suites {
+        command.arg(machine::debian_source(suite)?);
+    }
+    // Of another suite comes what is asked for by name, and what that cannot do without.
+    command.arg(format!("--aptopt=APT::Default-Release \"{SUITE}\""));
     succeed(command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("SOURCE_DATE_EPOCH"))
 }
 
