@@ -20,7 +20,7 @@ flow() {
     [ -z "$ONLY" ] || [[ $name =~ $ONLY ]] || return 0
     ( set -eu; "$name" ) > "$work/log" 2>&1 < /dev/null &
     local pid=$! watch
-    ( sleep "$seconds"; echo "TIMEOUT after $seconds s" >> "$work/log"; kill -TERM -- "$pid"; sleep 10; kill -KILL -- "$pid" ) 2> /dev/null > /dev/null &
+    ( sleep "$seconds" || exit; echo "TIMEOUT after $seconds s" >> "$work/log"; kill -TERM -- "$pid"; sleep 10; kill -KILL -- "$pid" ) 2> /dev/null > /dev/null &
     watch=$!
     wait "$pid"; code=$?
     { pkill -KILL -P "$watch"; kill -KILL "$watch"; wait "$watch"; } 2> /dev/null
