@@ -55,7 +55,19 @@ impl Client {
     /// Debian's packages that it takes beside those of every VM with systemd.
     fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Podman => &["podman", "crun", "runc", "netavark", "aardvark-dns", "nftables"],
+            Self::Podman => &[
+                "podman",
+                "crun",
+                "runc",
+                "netavark",
+                "aardvark-dns",
+                "nftables",
+                "passt",
+                "catatonit",
+                "apparmor",
+                "criu",
+                "jq",
+            ],
             Self::Containerd => &["containerd", "crun", "runc", "containernetworking-plugins"],
             Self::Docker => &["docker.io", "docker-cli", "crun", "runc", "iptables"],
         }
@@ -72,7 +84,8 @@ impl Driver {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let scripts = machine::workspace()?.join("tests/clients");
+    let workspace = machine::workspace()?;
+    let scripts = workspace.join("tests/clients");
     let script = scripts.join(arguments.client.script());
     let named = arguments.runtime.clone().or_else(|| env::var_os("RUNTIME").map(PathBuf::from));
     let runtime = named.unwrap_or_else(|| PathBuf::from("/usr/bin/corten"));
@@ -95,6 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let mut extra = vm::corten_at(machine::build(Profile::Release, &[])?);
     extra.extend(vm::tree(&scripts)?);
+    extra.extend(vm::tree(&workspace.join("packaging"))?);
     match vm::run(&vm, extra)? {
         0 => Ok(()),
         code => bail!("{}: exit code {code}", script.display()),
