@@ -477,6 +477,16 @@ kube() {
     has "$output" 'Read-only file system'
 }
 
+# Buildah, in Podman, asks the runtime itself, without conmon.
+build() {
+    printf 'FROM localhost/tiny\nRUN echo "$(id -u) $(cat /proc/1/comm)" > /built\nRUN test -s /built && exit 6\n' > "$work/Containerfile"
+    exits 6 podman build --network none --isolation oci -t localhost/built -f "$work/Containerfile" "$work"
+    sed -i '$d' "$work/Containerfile"
+    podman build --network none --isolation oci -t localhost/built -f "$work/Containerfile" "$work"
+    same '0 sh' "$(once localhost/built cat /built)"
+    podman rmi -f localhost/built > /dev/null
+}
+
 # Podman's generator makes the unit: `podman run --cgroups=split`, in the service's own cgroup.
 quadlet() {
     limits_work
@@ -484,14 +494,15 @@ quadlet() {
     [ $who = root ] || { directory=$HOME/.config/containers/systemd session=--user; }
     mkdir -p "$directory"
     trap 'systemctl '$session' stop ours.service; rm '"$directory"'/ours.container; systemctl '$session' daemon-reload' EXIT
-    printf '[Container]\nImage=localhost/tiny\nContainerName=ours\nGlobalArgs=%s\nNetwork=none\nExec=sleep 1000\nMemory=48m\n' \
-        "${engine[*]:1}" | sed '/^Memory/d' > "$directory/ours.container"
-    printf '[Service]\nMemoryMax=48M\nTimeoutStartSec=200\n' >> "$directory/ours.container"
+    printf '[Container]\nImage=localhost/tiny\nContainerName=ours\nGlobalArgs=%s\nNetwork=none\nExec=sleep 1000\n' \
+        "${engine[*]:1}" > "$directory/ours.container"
+    printf '[Service]\nMemoryMax=48M\nTimeoutStartSec=200\nTimeoutStopSec=200\n' >> "$directory/ours.container"
     systemctl $session daemon-reload
     systemctl $session start ours.service || { journalctl -n 30 --no-pager; exit 1; }
     same active "$(systemctl $session is-active ours.service)"
     same "$runtime_name" "$(basename "$(field ours .OCIRuntime)")" OCIRuntime
     has "$(cat "/proc/$(field ours .State.Pid)/cgroup")" ours.service/libpod-payload-
+    same 50331648 "$(systemctl $session show -P MemoryMax ours.service)" 'the limit of the service'
     systemctl $session stop ours.service
     exits 1 podman container exists ours
 }
@@ -573,6 +584,6 @@ flows runtime_made_it run_exit_code run_terminal run_settings run_fds detached_l
     exec_codes exec_settings exec_terminal stats top pause update stop_by_signal stop_by_force kill_and_restart healthcheck \
     pod pod_limits volumes volume_idmap tmpfs_and_read_only secrets device limits oom no_cgroup \
     userns_auto keep_id uidmap keep_groups seccomp no_new_privileges apparmor mask_unmask privileged \
-    init systemd network kube quadlet checkpoint nothing_left
+    init systemd network kube quadlet build checkpoint nothing_left
 if [ $who = root ]; then wait "$user"; add_user; fi
 finish
