@@ -18,7 +18,9 @@ passed=0 failed=0 skipped=0 failures=()
 flow() {
     local name=$1 seconds=${2:-240} begin=$SECONDS code
     [ -z "$ONLY" ] || [[ $name =~ $ONLY ]] || return 0
-    ( set -eEu; trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: $?" >&2' ERR; "$name" ) > "$work/log" 2>&1 < /dev/null &
+    : > "$work/log"
+    # The failed command is named in the log itself: a flow may capture stderr.
+    ( set -eEu; trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: $?" >> "$work/log"' ERR; "$name" ) >> "$work/log" 2>&1 < /dev/null &
     local pid=$! watch
     ( sleep "$seconds" || exit; echo "TIMEOUT after $seconds s" >> "$work/log"; kill -TERM -- "$pid"; sleep 10; kill -KILL -- "$pid" ) 2> /dev/null > /dev/null &
     watch=$!

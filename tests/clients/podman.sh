@@ -539,6 +539,8 @@ no_cgroups() {
 # Images need root's chroot; the user reads them.
 prepare() {
     modprobe -a loop veth bridge
+    # As udev has it, which the project's VM does without: pasta makes the user's networks by it.
+    [ ! -c /dev/net/tun ] || chmod 666 /dev/net/tun
     mkdir -p "$shared" /etc/containers/containers.conf.d
     [ "$runtime_name" != corten ] || cp "$here/../../packaging/containers.conf.d/50-corten.conf" /etc/containers/containers.conf.d/
     rootfs "$work/tiny"
