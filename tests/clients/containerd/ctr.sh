@@ -323,4 +323,4 @@ ctr_shim_killed() {
     needs 'a machine on which five seconds are enough for the clean-up' not cut_short "$began"
     exit 1
 }
-cut_short() { journalctl --unit containerd --since "$1" | grep 'failed to clean up after shim disconnected.*signal: killed'; }
+cut_short() { journalctl --unit containerd --since "$1" | grep 'failed to clean up after shim disconnected.*signal: killed.* id=shim '; }
