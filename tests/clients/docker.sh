@@ -867,6 +867,8 @@ rootless() {
     needs "$script" test -f $script
     needs 'the user lab' id lab
     systemctl stop docker.service docker.socket containerd.service
+    # As udev has it, which the project's VM does without: slirp4netns makes the network by it.
+    modprobe tun && chmod 666 /dev/net/tun
     # Without a session the user's systemd would end, and all that it runs.
     loginctl enable-linger lab
     install -d -o lab /home/lab/.config /home/lab/.config/docker
@@ -876,6 +878,7 @@ rootless() {
     systemctl --user -M lab@.host reset-failed rootless-docker.service 2> /dev/null || :
     # dockerd gives its containerd 15 seconds, which a slow machine may not keep at the first time.
     systemd-run --user -M lab@.host --quiet --unit rootless-docker -p Delegate=yes -p Restart=on-failure -p RestartSec=1 --setenv=PATH=/usr/local/bin:/usr/sbin:/usr/bin sh $script
+    trap 'journalctl --no-pager -n 20 _SYSTEMD_USER_UNIT=rootless-docker.service; systemctl --user -M lab@.host stop rootless-docker.service; systemctl start containerd.service' EXIT
     until_ok 200 test -S /run/user/1000/docker.sock
     until_ok 100 lab docker version
     has "$(lab docker info)" rootless
