@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 
 /// A cargo profile and the directory that it builds to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +153,19 @@ pub fn ensure_libseccomp() -> Result<()> {
     let install = ["install", "--yes", "--no-install-recommends", "libseccomp-dev"];
     apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))?;
     if is_there() { Ok(()) } else { bail!("package libseccomp-dev has no libseccomp.a") }
+}
+
+/// A mount namespace of this process's own, with cgroup v2 alone at /sys/fs/cgroup, as the integration tests have it
+/// (tests/integration/host.rs): nothing in it reaches the host's own mounts, and the peers know no hybrid host.
+pub fn private_view() -> Result<()> {
+    const CGROUPS: &str = "/sys/fs/cgroup";
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
+        umount2(CGROUPS, MntFlags::MNT_DETACH)?;
+        mount(Some("cgroup2"), CGROUPS, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
+    }
+    Ok(())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {

@@ -10,8 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 use super::contender::{Contender, Kind};
@@ -38,7 +37,7 @@ impl Scene {
     /// Everything below `directory`, which somebody else removes.
     pub fn new(directory: &Path) -> Result<Self> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-        private_view().context("a mount namespace with cgroup v2")?;
+        machine::private_view().context("a mount namespace with cgroup v2")?;
         for name in ["bin", "bundles", "run", "test"] {
             fs::create_dir(directory.join(name))?;
         }
@@ -236,17 +235,6 @@ fn remove_below(cgroup: &Path) {
             fs::remove_dir(entry.path()).ok();
         }
     }
-}
-
-/// As the tests do it (`tests/integration/host.rs`): the peers know no hybrid host that has v2 without controllers.
-fn private_view() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
-        umount2(CGROUPS, MntFlags::MNT_DETACH)?;
-        mount(Some("cgroup2"), CGROUPS, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
-    }
-    Ok(())
 }
 
 fn compile(directory: &Path, name: &str, source: &str) -> Result<PathBuf> {

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -45,7 +44,7 @@ impl Scene {
     /// whole lifecycle once: what that leaves (mount points in the root file system) is what there was before.
     pub fn new(runtime: PathBuf) -> Result<Self> {
         machine::busybox()?;
-        private_view().context("a mount namespace with cgroup v2")?;
+        machine::private_view().context("a mount namespace with cgroup v2")?;
         set_child_subreaper(true)?;
         let id = format!("fault{}x", std::process::id());
         let directory = tempfile::Builder::new().prefix("corten-fault-").tempdir()?;
@@ -229,17 +228,6 @@ impl Drop for Scene {
         self.sweep().ok();
         fs::remove_dir(Path::new(CGROUPS).join(&self.id)).ok();
     }
-}
-
-/// As the integration tests do (tests/integration/host.rs): nothing here reaches the host's own mounts.
-fn private_view() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
-        umount2(CGROUPS, MntFlags::MNT_DETACH)?;
-        mount(Some("cgroup2"), CGROUPS, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
-    }
-    Ok(())
 }
 
 /// Reaps what has ended; what has not, and whose parent was killed, is our child because we are the subreaper.
