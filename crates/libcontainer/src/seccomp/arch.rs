@@ -58,6 +58,9 @@ pub(super) struct Space {
 /// `__X32_SYSCALL_BIT`.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
+/// `__ARM_NR_BASE`.
+pub(super) const FIRST_PRIVATE: u32 = 0x000f_0000;
+
 /// A set of system call numbers: a column of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Abi {
@@ -90,21 +93,18 @@ impl Abi {
 
     /// The number of a call as the kernel reports it.
     pub(super) fn number(self, call: Call) -> Option<u32> {
-        /// `__ARM_NR_BASE`.
-        const ARM_PRIVATE: u32 = 0x000f_0000;
-        let numbers = table::CALLS.get(call.0)?.1;
-        let number = match self {
-            Self::X86_64 => numbers[0],
-            Self::X86 => numbers[1],
-            Self::X32 => numbers[2],
-            Self::Aarch64 => numbers[3],
-            Self::Arm => numbers[4],
-            Self::Riscv64 => numbers[5],
+        let column = match self {
+            Self::X86_64 => 0,
+            Self::X86 => 1,
+            Self::X32 => 2,
+            Self::Aarch64 => 3,
+            Self::Arm => 4,
+            Self::Riscv64 => 5,
         };
-        match number {
+        match table::CALLS.get(call.0)?.numbers.get(column).copied()? {
             table::NO => None,
             number if number & table::ARM != 0 => {
-                Some(ARM_PRIVATE | u32::from(number ^ table::ARM))
+                Some(FIRST_PRIVATE | u32::from(number ^ table::ARM))
             }
             number if self == Self::X32 => Some(X32_BIT | u32::from(number)),
             number => Some(u32::from(number)),
@@ -112,9 +112,60 @@ impl Abi {
     }
 }
 
+/// A row of the table. Without pointers, which a program that may be anywhere would have to set at each of its starts.
+#[derive(Debug)]
+pub(super) struct Entry {
+    name: Name,
+    numbers: [u16; 6],
+}
+
+/// What the table is made of at build time.
+pub(super) const fn entries<const N: usize>(rows: [(&str, [u16; 6]); N]) -> [Entry; N] {
+    let mut all = [const { Entry { name: Name([0; 4]), numbers: [table::NO; 6] } }; N];
+    let mut at = 0;
+    while at < N {
+        let (name, numbers) = rows[at];
+        let name = Name::new(name);
+        assert!(name.is_some(), "a name is too long");
+        if let Some(name) = name {
+            all[at] = Entry { name, numbers };
+        }
+        at += 1;
+    }
+    all
+}
+
+/// The name of a system call, its bytes from the highest of the first number on, and zeros: names compare as these numbers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Name([u64; Name::WORDS]);
+
+impl Name {
+    const WORDS: usize = 4;
+
+    /// `None`: longer than all of the table. A name that ends with NUL, which would be the same as that without, is no name.
+    const fn new(name: &str) -> Option<Self> {
+        let name = name.as_bytes();
+        if name.len() > 8 * Self::WORDS || matches!(name, [.., 0]) {
+            return None;
+        }
+        let mut words = [0; Self::WORDS];
+        let mut at = 0;
+        while at < name.len() {
+            words[at / 8] |= (name[at] as u64) << (56 - at % 8 * 8);
+            at += 1;
+        }
+        Some(Self(words))
+    }
+}
+
 /// A system call, by its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Call(usize);
+
+impl Call {
+    /// Where a search for the next name of a sorted list begins.
+    pub(super) const FIRST: Self = Self(0);
+}
 
 /// What is known of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +177,15 @@ pub(super) enum Known {
 }
 
 impl Known {
-    pub(super) fn find(name: &str) -> Self {
-        match table::CALLS.binary_search_by_key(&name, |(known, _)| known) {
+    /// `near`: the last one that was found. Profiles list names in the order of the alphabet, so that the next is not far.
+    pub(super) fn find(name: &str, near: Call) -> Self {
+        const FEW: usize = 4;
+        let Some(key) = Name::new(name) else { return Self::Nowhere };
+        let ahead = table::CALLS.iter().enumerate().skip(near.0).take(FEW);
+        if let Some((index, _)) = { ahead }.find(|(_, entry)| entry.name == key) {
+            return Self::Here(Call(index));
+        }
+        match table::CALLS.binary_search_by_key(&key, |entry| entry.name) {
             Ok(index) => Self::Here(Call(index)),
             Err(_) if table::ELSEWHERE.binary_search(&name).is_ok() => Self::Elsewhere,
             Err(_) => Self::Nowhere,
@@ -188,23 +246,49 @@ pub(super) fn multiplexed(name: &str) -> Option<Multiplexed> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Known, table};
+    use super::{Call, Known, Name, table};
 
     #[test]
-    fn table_is_sorted_and_every_name_is_found() {
-        assert!(table::CALLS.is_sorted_by_key(|(name, _)| name));
+    fn table_is_sorted_and_every_place_leads_to_every_name() {
+        assert!(table::CALLS.is_sorted_by_key(|entry| entry.name));
         assert!(table::ELSEWHERE.is_sorted());
-        for (name, _) in &table::CALLS {
-            assert!(matches!(Known::find(name), Known::Here(_)), "{name}");
+        for near in [0, 1, 100, table::CALLS.len() - 1, table::CALLS.len()] {
+            for (index, entry) in table::CALLS.iter().enumerate() {
+                let bytes: Vec<u8> = entry.name.0.iter().flat_map(|it| it.to_be_bytes()).collect();
+                let name = str::from_utf8(&bytes).unwrap().trim_end_matches('\0');
+                assert_eq!(Known::find(name, Call(near)), Known::Here(Call(index)), "{name}");
+            }
         }
-        assert_eq!(Known::find("s390_sthyi"), Known::Elsewhere);
-        assert_eq!(Known::find("no_such_call"), Known::Nowhere);
+        assert_eq!(Known::find("s390_sthyi", Call::FIRST), Known::Elsewhere);
+    }
+
+    #[test]
+    fn names_that_are_none_are_not_found() {
+        let long = "io_pgetevents_time64_with_much_more";
+        for name in ["no_such_call", "", "read\0", "\0read", "rea", "readx", long] {
+            assert_eq!(Known::find(name, Call::FIRST), Known::Nowhere, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_compare_as_their_text_does() {
+        let names = ["", "_a", "a", "aa", "accept", "accept4", "acceptance", "b", "sched_rr_get"];
+        let keys = names.map(|name| Name::new(name).unwrap());
+        assert!(keys.is_sorted_by(|one, next| one < next));
     }
 
     #[test]
     fn every_call_has_a_number_on_some_architecture() {
-        for (name, numbers) in &table::CALLS {
-            assert!(numbers.iter().any(|number| *number != table::NO), "{name}");
+        for entry in &table::CALLS {
+            assert!(entry.numbers.iter().any(|number| *number != table::NO), "{entry:?}");
         }
+    }
+
+    /// What `names::by_number` takes for granted.
+    #[test]
+    fn numbers_are_small() {
+        let numbers = table::CALLS.iter().flat_map(|entry| entry.numbers);
+        let plain = numbers.filter(|number| *number != table::NO).map(|it| it & !table::ARM);
+        assert!(plain.max().unwrap() < 0x800);
     }
 }

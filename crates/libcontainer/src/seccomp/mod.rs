@@ -83,7 +83,7 @@ pub fn notified<'n>(profile: &LinuxSeccomp, names: &[&'n str]) -> Option<(String
 
 /// The number of a system call on an architecture, as the kernel reports it: with the bit of x32. `None` where it has none.
 pub fn number(name: &str, arch: SeccompArch) -> Option<u32> {
-    match arch::Known::find(name) {
+    match arch::Known::find(name, arch::Call::FIRST) {
         arch::Known::Here(call) => arch::Abi::of(arch)?.number(call),
         arch::Known::Elsewhere | arch::Known::Nowhere => None,
     }

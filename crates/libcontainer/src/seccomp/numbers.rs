@@ -30,14 +30,19 @@ impl<'c> Intervals<'c> {
         let mut verdicts = calls.verdicts.iter().peekable();
         let mut background = calls.background.iter().peekable();
         while let Some((start, answer)) = background.next() {
-            let below = background.peek().map_or(u32::MAX, |(next, _)| next - 1);
-            all.push(*start, Leaf::Answer(*answer));
-            while let Some((number, verdict)) = verdicts.next_if(|(number, _)| *number <= below) {
+            let last = background.peek().map_or(u32::MAX, |(next, _)| next - 1);
+            // What has no interval yet; `None`: there is no number left.
+            let mut next = Some(*start);
+            while let Some((number, verdict)) = verdicts.next_if(|(number, _)| *number <= last) {
+                if let Some(gap) = next.filter(|next| next < number) {
+                    all.push(gap, Leaf::Answer(*answer));
+                }
                 let leaf = all.leaf(verdict);
                 all.push(*number, leaf);
-                if *number < below {
-                    all.push(number + 1, Leaf::Answer(*answer));
-                }
+                next = number.checked_add(1);
+            }
+            if let Some(gap) = next.filter(|next| *next <= last) {
+                all.push(gap, Leaf::Answer(*answer));
             }
         }
         all
@@ -55,9 +60,8 @@ impl<'c> Intervals<'c> {
         }))
     }
 
-    /// Begins an interval. One that began at the same number is replaced, one that answers the same goes on.
+    /// Begins an interval. One that answers the same goes on.
     fn push(&mut self, start: u32, leaf: Leaf) {
-        self.starts.pop_if(|(last, _)| *last == start);
         if self.starts.last().is_none_or(|(_, last)| *last != leaf) {
             self.starts.push((start, leaf));
         }

@@ -3,6 +3,8 @@
 //!
 //! Runs in: any process.
 
+use super::arch::{Entry, entries};
+
 /// The architecture does not have the call.
 pub(super) const NO: u16 = u16::MAX;
 
@@ -11,7 +13,7 @@ pub(super) const ARM: u16 = 0x8000;
 
 /// Sorted by name; the numbers in the order of `Abi`: x86_64, x86, x32, aarch64, arm, riscv64. x32 without its bit.
 #[rustfmt::skip]
-pub(super) static CALLS: [(&str, [u16; 6]); 488] = [
+pub(super) static CALLS: [Entry; 488] = entries([
     ("_llseek", [NO, 140, NO, NO, 140, NO]), ("_newselect", [NO, 142, NO, NO, 142, NO]),
     ("_sysctl", [156, 149, NO, NO, 149, NO]), ("accept", [43, NO, 43, 202, 285, 202]),
     ("accept4", [288, 364, 288, 242, 366, 242]), ("access", [21, 33, 21, NO, 33, NO]),
@@ -256,7 +258,7 @@ pub(super) static CALLS: [(&str, [u16; 6]); 488] = [
     ("vserver", [236, 273, NO, NO, 313, NO]), ("wait4", [61, 114, 61, 260, 114, 260]),
     ("waitid", [247, 284, 529, 95, 280, 95]), ("waitpid", [NO, 7, NO, NO, NO, NO]),
     ("write", [1, 4, 1, 64, 4, 64]), ("writev", [20, 146, 516, 66, 146, 66]),
-];
+]);
 
 /// Sorted: calls that only architectures have for which there is no column.
 #[rustfmt::skip]

@@ -97,6 +97,8 @@ fn print(table: &Table, elsewhere: &BTreeSet<String>) -> String {
 //!
 //! Runs in: any process.
 
+use super::arch::{{Entry, entries}};
+
 /// The architecture does not have the call.
 pub(super) const NO: u16 = u16::MAX;
 
@@ -105,10 +107,9 @@ pub(super) const ARM: u16 = 0x8000;
 
 /// Sorted by name; the numbers in the order of `Abi`: {}. x32 without its bit.
 #[rustfmt::skip]
-pub(super) static CALLS: [(&str, [u16; {}]); {}] = [
+pub(super) static CALLS: [Entry; {}] = entries([
 ",
         COLUMNS.join(", "),
-        COLUMNS.len(),
         table.len(),
     );
     let rows: Vec<String> = table.iter().map(|(name, numbers)| row(name, numbers)).collect();
@@ -116,7 +117,7 @@ pub(super) static CALLS: [(&str, [u16; {}]); {}] = [
         writeln_to(&mut text, &format!("    {}", pair.join(" ")));
     }
     text.push_str(
-        "];
+        "]);
 
 /// Sorted: calls that only architectures have for which there is no column.
 #[rustfmt::skip]
