@@ -101,20 +101,27 @@ pub fn enter_ids(init: &mut Init, uid: u32, gid: u32) -> Done {
 ///
 /// # Errors
 /// See [`Stage`].
-pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: Sets) -> Done {
+pub fn set(
+    init: &mut Init,
+    uid: u32,
+    gid: u32,
+    groups: Option<Ids<'_>>,
+    sets: Sets,
+    reads_back: bool,
+) -> Done {
     let last = last_capability();
     let sets = sets.known(u64::MAX >> (63 - last));
     // Dropping from the bounding set needs CAP_SETPCAP, setgroups and setresgid CAP_SETGID: all before setresuid, which takes
     // the effective ones; KEEPCAPS leaves the permitted ones, from which capset takes what is wanted.
     drop_bounding(sets.bounding, last)?;
-    if init.is_filtered {
-        set_ids_filtered(uid, gid, groups)?;
-    } else {
+    if reads_back {
         if let Some(groups) = groups {
             set_groups(groups)?;
         }
         set_gid(gid)?;
         set_uid(uid)?;
+    } else {
+        set_ids_filtered(uid, gid, groups)?;
     }
     let data = sets.data();
     set_capabilities(&data)?;
@@ -123,7 +130,7 @@ pub fn set(init: &mut Init, uid: u32, gid: u32, groups: Option<Ids<'_>>, sets: S
     if init.is_hidden {
         hide(init)?;
     }
-    if init.is_filtered {
+    if !reads_back {
         return Ok(());
     }
     let same = process::capget().at(Stage::ReadBack)? == data;

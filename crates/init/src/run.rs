@@ -349,9 +349,10 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
             permitted,
             inheritable,
             ambient,
+            reads_back,
         } => {
             let sets = credentials::Sets { bounding, effective, permitted, inheritable, ambient };
-            credentials::set(init, uid, gid, groups, sets)
+            credentials::set(init, uid, gid, groups, sets, reads_back)
         }
         Op::Find { file, path } => program::find(init, file, path),
         Op::EndBySignals => crate::process::end_by_signals(),

@@ -383,6 +383,9 @@ ops! {
         permitted: u64,
         inheritable: u64,
         ambient: u64,
+        /// Init reads back what it has set; otherwise it is behind a filter that may forbid that, and makes the calls that runc
+        /// makes there.
+        reads_back: bool,
     }
     /// Finds the program as the user: `file` itself where it has a slash, else in the directories of `path`. Keeps it for
     /// [`Op::Exec`].

@@ -43,6 +43,7 @@ fn examples() -> Vec<Op<'static>> {
             permitted: 3,
             inheritable: 4,
             ambient: 5,
+            reads_back: true,
         },
         Op::Seccomp { program: &[6, 0, 0, 0, 0, 0, 0xff, 0x7f], flags: 2, at_exec: true },
         Op::Exec { args: List::new(b"sh\0-c\0\0").unwrap(), env: List::EMPTY, home: true },

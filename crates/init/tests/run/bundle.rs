@@ -196,6 +196,7 @@ fn default_process(container: &mut Container, args: &[&str]) {
         permitted: caps,
         inheritable: 0,
         ambient: 0,
+        reads_back: true,
     });
     execute(container, args);
 }

@@ -31,6 +31,7 @@ fn run(uid: u32, gid: u32, groups: Option<&[u32]>, sets: &Sets, script: &str) ->
         permitted: sets.permitted,
         inheritable: sets.inheritable,
         ambient: sets.ambient,
+        reads_back: true,
     });
     execute(&mut container, &["sh", "-c", script]);
     container.run()
@@ -141,6 +142,7 @@ fn capability_that_init_has_not_itself_is_named() {
             permitted,
             inheritable: 0,
             ambient: 0,
+            reads_back: true,
         });
     }
     let outcome = container.run();

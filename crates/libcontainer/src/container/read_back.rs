@@ -3,24 +3,22 @@
 //!
 //! Runs in: runtime.
 
-use corten_plan::{Op, Point};
+use corten_plan::Op;
 
 use crate::error::Error;
 use crate::plan::{IdMaps, InitPlan, on_host};
 use crate::runtime::user_namespace;
 
-const READY: Op<'static> = Op::Sync { point: Point::Ready as u8 };
 /// `SECCOMP_MODE_FILTER`.
 const SECCOMP_MODE_FILTER: &str = "2";
 
-/// Compares `/proc/PID/status` with what the plan has asked for, if that has loaded a filter already.
+/// Compares `/proc/PID/status` with what the plan has asked for, if init could not.
 ///
 /// # Errors
 /// [`Error::Property`]: the kernel has something else.
 pub(super) fn check(pid: i32, plan: &InitPlan) -> Result<(), Error> {
-    let mut ops = plan.ops().map(|(_, op)| op);
-    let mut before_ready = ops.by_ref().take_while(|op| *op != READY);
-    if !before_ready.any(|op| matches!(op, Op::Seccomp { .. })) {
+    let may_not = |op| matches!(op, Op::Credentials { reads_back: false, .. });
+    if !plan.ops().any(|(_, op)| may_not(op)) {
         return Ok(());
     }
     let path = format!("/proc/{pid}/status");

@@ -128,11 +128,12 @@ pub(super) fn names(mask: u64) -> String {
     bits.map(name).collect::<Vec<_>>().join(" ")
 }
 
-/// Who the process is.
+/// Who the process is; `reads_back`: whether init may read it back.
 pub(super) fn change(
     steps: &mut Steps,
     process: &Process,
     keeps_groups: bool,
+    reads_back: bool,
     last_capability: u32,
     warnings: &mut Vec<Remark>,
 ) -> Result<(), SpecError> {
@@ -153,6 +154,7 @@ pub(super) fn change(
             permitted: masks.permitted,
             inheritable: masks.inheritable,
             ambient: masks.ambient,
+            reads_back,
         },
     );
     Ok(())

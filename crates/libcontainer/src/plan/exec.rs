@@ -286,7 +286,7 @@ fn reports_ready(program: &Program<'_>, request: &ExecRequest) -> bool {
     let Program { process, seccomp, .. } = program;
     process.terminal
         || request.has_class
-        || seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process))
+        || seccomp.is_some_and(|seccomp| seccomp.needs_runtime(process))
 }
 
 fn raises_limits(base: &ExecBase, process: &Process) -> bool {

@@ -152,7 +152,7 @@ fn may_go_ahead(inputs: &Inputs<'_>, seccomp: Option<&SeccompPlan>) -> bool {
     let Inputs { process, linux, hooks, namespaces, request, .. } = inputs;
     let has_hooks = hooks::any_before_pivot(hooks) || !hooks.start_container.is_empty();
     let is_asked = process.terminal || !linux.net_devices.is_empty() || request.systemd.is_some();
-    let is_filtered = seccomp.is_some_and(|seccomp| seccomp.is_loaded_early(process));
+    let is_filtered = seccomp.is_some_and(|seccomp| seccomp.needs_runtime(process));
     let may_ask = namespaces.has(CLONE_NEWUSER);
     request.start_at_once && !has_hooks && !is_asked && !is_filtered && !may_ask
 }

@@ -49,7 +49,9 @@ impl Program<'_> {
         // While there is CAP_SYS_ADMIN, where it takes that.
         self.confine(Moment::BeforeCredentials, steps);
         // From here on as the user.
-        credentials::change(steps, process, self.keeps_groups, self.last_capability, warnings)?;
+        let reads_back = !self.seccomp.is_some_and(|seccomp| seccomp.hides_credentials(process));
+        let last = self.last_capability;
+        credentials::change(steps, process, self.keeps_groups, reads_back, last, warnings)?;
         process::change_directory(steps, process, false)?;
         // As the user, whose permissions decide; at create, so that a missing program is an error of create.
         process::find(steps, process, &self.environment)?;

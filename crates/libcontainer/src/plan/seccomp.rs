@@ -18,6 +18,20 @@ use crate::spec::{LinuxSeccomp, Process, SpecError};
 
 const POINTER: &str = "/linux/seccomp";
 
+/// What init calls from [`Op::Credentials`] on where nobody else has to look whether they are in force.
+pub(super) const READS_BACK: [&str; 10] = [
+    "capget",
+    "capset",
+    "getgroups",
+    "getresgid",
+    "getresuid",
+    "prctl",
+    "rt_sigaction",
+    "setgroups",
+    "setresgid",
+    "setresuid",
+];
+
 /// A compiled filter, for init and for every process of exec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +40,9 @@ pub struct SeccompPlan {
     program: Vec<u64>,
     /// `SECCOMP_FILTER_FLAG_*`; not every kernel knows each.
     pub flags: u32,
+    /// It allows what init does to set credentials and to read them back ([`READS_BACK`]).
+    #[serde(default)]
+    reads_back: bool,
     /// Who answers, where it notifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,
@@ -61,6 +78,7 @@ impl SeccompPlan {
         Ok(Self {
             program: program.map(|one| u64::from_ne_bytes(one.to_bytes())).collect(),
             flags: filter.flags,
+            reads_back: seccomp::allows(profile, &READS_BACK),
             listener: filter.notify.then(|| Listener {
                 path: profile.listener_path.clone().into(),
                 metadata: profile.listener_metadata.clone(),
@@ -73,9 +91,14 @@ impl SeccompPlan {
         moment == self.moment(process, has_hooks)
     }
 
-    /// Whether the runtime has to be there when it is loaded, or right after.
-    pub(super) fn is_loaded_early(&self, process: &Process) -> bool {
-        matches!(self.moment(process, false), Moment::BeforeCredentials | Moment::BeforeReady)
+    /// Whether the runtime has to be there when it is loaded, or right after: for the listener, or to read back what init may not.
+    pub(super) fn needs_runtime(&self, process: &Process) -> bool {
+        self.listener.is_some() || self.hides_credentials(process)
+    }
+
+    /// Whether it is in force before the credentials are set, and may forbid to read them back.
+    pub(super) fn hides_credentials(&self, process: &Process) -> bool {
+        self.moment(process, false) == Moment::BeforeCredentials && !self.reads_back
     }
 
     /// Appends the step that loads it.

@@ -81,6 +81,21 @@ pub fn notified<'n>(profile: &LinuxSeccomp, names: &[&'n str]) -> Option<(String
     })
 }
 
+/// Whether `profile` allows all of these calls, whatever their arguments; at the worst it says that it does not.
+pub fn allows(profile: &LinuxSeccomp, names: &[&str]) -> bool {
+    let by_default = profile.default_action == SeccompAction::Allow;
+    names.iter().all(|name| {
+        // A rule that answers the default is no rule. The first without conditions decides, before all that have some.
+        let rules = profile.syscalls.iter();
+        let rules = rules.filter(|rule| !(by_default && rule.action == SeccompAction::Allow));
+        let mut rules = rules.filter(|rule| rule.names.iter().any(|other| other == name));
+        match rules.clone().find(|rule| rule.args.is_empty()) {
+            Some(rule) => rule.action == SeccompAction::Allow,
+            None => by_default && rules.next().is_none(),
+        }
+    })
+}
+
 /// The number of a system call on an architecture, as the kernel reports it: with the bit of x32. `None` where it has none.
 pub fn number(name: &str, arch: SeccompArch) -> Option<u32> {
     match arch::Known::find(name, arch::Call::FIRST) {

@@ -1,7 +1,7 @@
 //! Profiles, compiled and run in a small interpreter. What every profile answers is held against libseccomp in
 //! `crates/seccomp-oracle`; here is what must hold without that library.
 
-use super::{Arch, Filter, Instruction, MAX_INSTRUCTIONS, compile, notified};
+use super::{Arch, Filter, Instruction, MAX_INSTRUCTIONS, allows, compile, notified};
 use crate::spec::{LinuxSeccomp, SpecError};
 
 const ALLOW: u32 = 0x7fff_0000;
@@ -83,6 +83,39 @@ fn call_newer_than_the_profile_is_enosys_unless_the_default_lets_pass() {
         assert_eq!(answer(&profile(default), 434, 0), below, "{default}");
         assert_eq!(answer(&profile(default), 436, 0), above, "{default}");
     }
+}
+
+#[test]
+fn allowed_is_what_no_rule_can_take_away() {
+    let rule = |action: &str, args: &str| {
+        format!(r#"{{"names": ["prctl"], "action": "SCMP_ACT_{action}", "args": [{args}]}}"#)
+    };
+    let condition = r#"{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}"#;
+    let allows = |default: &str, rules: &[String]| {
+        let rules = rules.join(",");
+        let json = format!(r#"{{"defaultAction": "SCMP_ACT_{default}", "syscalls": [{rules}]}}"#);
+        allows(&profile(&json), &["prctl"])
+    };
+    let (allow, some) = (rule("ALLOW", ""), rule("ALLOW", condition));
+    let (errno, some_errno) = (rule("ERRNO", ""), rule("ERRNO", condition));
+    assert!(allows("ALLOW", &[]));
+    assert!(allows("ERRNO", std::slice::from_ref(&allow)));
+    assert!(allows("TRAP", &[some_errno.clone(), allow.clone(), errno.clone()]));
+    assert!(allows("ALLOW", &[allow.clone(), some.clone()]));
+    for (default, rules) in [
+        ("ERRNO", vec![]),
+        ("LOG", vec![]),
+        ("ERRNO", vec![some]),
+        ("TRAP", vec![errno.clone(), allow.clone()]),
+        ("ALLOW", vec![some_errno]),
+        ("ALLOW", vec![allow, errno]),
+    ] {
+        assert!(!allows(default, &rules), "{default}, {rules:?}");
+    }
+    let other = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["prctl", "capset"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    assert!(super::allows(&profile(other), &["capset", "prctl"]));
+    assert!(!super::allows(&profile(other), &["capset", "capget"]));
 }
 
 #[test]

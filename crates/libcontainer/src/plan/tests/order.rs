@@ -232,7 +232,8 @@ fn init_goes_ahead_only_where_the_runtime_has_nothing_to_do() {
     let systemd = Request { systemd: Some(Manager::System), ..at_once.clone() };
     assert!(!of(json!({ "linux": { "cgroupsPath": "a.slice:b:c" } }), &systemd));
     let hook = json!([{ "path": "/a" }]);
-    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["capget"], "action": "SCMP_ACT_ERRNO" }] });
     for config in [
         json!({ "hooks": { "prestart": hook } }),
         json!({ "hooks": { "createContainer": hook } }),

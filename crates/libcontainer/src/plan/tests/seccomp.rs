@@ -4,7 +4,7 @@ use corten_plan::Op;
 use serde_json::{Value, json};
 
 use super::{bundle, facts, names, planned, refused, request};
-use crate::plan::{LateSteps, plan, print};
+use crate::plan::{LateSteps, Request, plan, print};
 
 fn profile() -> Value {
     json!({ "defaultAction": "SCMP_ACT_ALLOW",
@@ -59,6 +59,27 @@ fn filter_without_no_new_privileges_is_loaded_before_capabilities_go() {
         "Exec",
     ];
     assert_eq!(last_steps(&profile(), false, false), expected);
+}
+
+/// Who reads back: init where the profile lets it, else the runtime, whom it then waits for.
+#[test]
+fn credentials_behind_a_filter_are_read_back_by_init_where_the_profile_allows_it() {
+    let allowed = super::super::seccomp::READS_BACK;
+    let of = |names: &[&str], no_new_privileges: bool| {
+        let at_once = Request { start_at_once: true, ..request() };
+        let config = bundle(json!({
+            "process": { "noNewPrivileges": no_new_privileges },
+            "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }] } },
+        }));
+        let plan = plan(&config, &facts(), &at_once).unwrap();
+        let by_init = |op| matches!(op, Op::Credentials { reads_back: true, .. });
+        (plan.init.ops().any(|(_, op)| by_init(op)), plan.init.may_go_ahead)
+    };
+    assert_eq!(of(&allowed, false), (true, true));
+    assert_eq!(of(&allowed[1..], false), (false, false));
+    assert_eq!(of(&["read"], false), (false, false));
+    assert_eq!(of(&["read"], true), (true, true), "the filter comes later");
 }
 
 /// Their programs are the image's.
