@@ -61,7 +61,7 @@ pub(super) const X32_BIT: u32 = 0x4000_0000;
 /// `__ARM_NR_BASE`.
 pub(super) const FIRST_PRIVATE: u32 = 0x000f_0000;
 
-/// A set of system call numbers: a column of the table.
+/// A set of system call numbers: a column of the table, in the order of those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Abi {
     X86_64,
@@ -93,15 +93,7 @@ impl Abi {
 
     /// The number of a call as the kernel reports it.
     pub(super) fn number(self, call: Call) -> Option<u32> {
-        let column = match self {
-            Self::X86_64 => 0,
-            Self::X86 => 1,
-            Self::X32 => 2,
-            Self::Aarch64 => 3,
-            Self::Arm => 4,
-            Self::Riscv64 => 5,
-        };
-        match table::CALLS.get(call.0)?.numbers.get(column).copied()? {
+        match call.0.numbers.get(self as usize).copied()? {
             table::NO => None,
             number if number & table::ARM != 0 => {
                 Some(FIRST_PRIVATE | u32::from(number ^ table::ARM))
@@ -113,7 +105,7 @@ impl Abi {
 }
 
 /// A row of the table. Without pointers, which a program that may be anywhere would have to set at each of its starts.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     name: Name,
     numbers: [u16; 6],
@@ -158,14 +150,9 @@ impl Name {
     }
 }
 
-/// A system call, by its place in the table.
+/// A system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Call(usize);
-
-impl Call {
-    /// Where a search for the next name of a sorted list begins.
-    pub(super) const FIRST: Self = Self(0);
-}
+pub(super) struct Call(&'static Entry);
 
 /// What is known of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,16 +164,21 @@ pub(super) enum Known {
 }
 
 impl Known {
-    /// `near`: the last one that was found. Profiles list names in the order of the alphabet, so that the next is not far.
-    pub(super) fn find(name: &str, near: Call) -> Self {
+    /// `near`: where in the table the last one was found. Profiles list names in the order of the alphabet, so that the next is not
+    /// far.
+    pub(super) fn find(name: &str, near: &mut usize) -> Self {
         const FEW: usize = 4;
         let Some(key) = Name::new(name) else { return Self::Nowhere };
-        let ahead = table::CALLS.iter().enumerate().skip(near.0).take(FEW);
-        if let Some((index, _)) = { ahead }.find(|(_, entry)| entry.name == key) {
-            return Self::Here(Call(index));
+        let mut ahead = table::CALLS.iter().skip(*near).take(FEW).zip(*near..);
+        if let Some((entry, place)) = ahead.find(|(entry, _)| entry.name == key) {
+            *near = place;
+            return Self::Here(Call(entry));
         }
         match table::CALLS.binary_search_by_key(&key, |entry| entry.name) {
-            Ok(index) => Self::Here(Call(index)),
+            Ok(place) => {
+                *near = place;
+                table::CALLS.get(place).map_or(Self::Nowhere, |entry| Self::Here(Call(entry)))
+            }
             Err(_) if table::ELSEWHERE.binary_search(&name).is_ok() => Self::Elsewhere,
             Err(_) => Self::Nowhere,
         }
@@ -197,15 +189,22 @@ impl Known {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Multiplexed {
     /// `socketcall` or `ipc`.
-    pub(super) number: u32,
+    number: u8,
     /// What argument 0 is: `SYS_*` of linux/net.h, or of linux/ipc.h.
-    pub(super) call: u64,
+    pub(super) call: u8,
+}
+
+impl Multiplexed {
+    /// Of the call on x86 that it is behind.
+    pub(super) fn number(self) -> u32 {
+        self.number.into()
+    }
 }
 
 /// Where else on x86 a call can be reached.
 pub(super) fn multiplexed(name: &str) -> Option<Multiplexed> {
-    const SOCKETCALL: u32 = 102;
-    const IPC: u32 = 117;
+    const SOCKETCALL: u8 = 102;
+    const IPC: u8 = 117;
     let (number, call) = match name {
         "socket" => (SOCKETCALL, 1),
         "bind" => (SOCKETCALL, 2),
@@ -252,21 +251,24 @@ mod tests {
     fn table_is_sorted_and_every_place_leads_to_every_name() {
         assert!(table::CALLS.is_sorted_by_key(|entry| entry.name));
         assert!(table::ELSEWHERE.is_sorted());
-        for near in [0, 1, 100, table::CALLS.len() - 1, table::CALLS.len()] {
-            for (index, entry) in table::CALLS.iter().enumerate() {
+        let last = table::CALLS.len() - 1;
+        for from in [0, 1, 100, last, last + 1] {
+            for (place, entry) in table::CALLS.iter().enumerate() {
                 let bytes: Vec<u8> = entry.name.0.iter().flat_map(|it| it.to_be_bytes()).collect();
                 let name = str::from_utf8(&bytes).unwrap().trim_end_matches('\0');
-                assert_eq!(Known::find(name, Call(near)), Known::Here(Call(index)), "{name}");
+                let mut near = from;
+                assert_eq!(Known::find(name, &mut near), Known::Here(Call(entry)), "{name}");
+                assert_eq!(near, place, "{name}");
             }
         }
-        assert_eq!(Known::find("s390_sthyi", Call::FIRST), Known::Elsewhere);
+        assert_eq!(Known::find("s390_sthyi", &mut 0), Known::Elsewhere);
     }
 
     #[test]
     fn names_that_are_none_are_not_found() {
         let long = "io_pgetevents_time64_with_much_more";
         for name in ["no_such_call", "", "read\0", "\0read", "rea", "readx", long] {
-            assert_eq!(Known::find(name, Call::FIRST), Known::Nowhere, "{name:?}");
+            assert_eq!(Known::find(name, &mut 0), Known::Nowhere, "{name:?}");
         }
     }
 

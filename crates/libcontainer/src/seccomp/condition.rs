@@ -37,9 +37,9 @@ impl Condition {
     }
 
     /// That argument 0 of a narrow ABI is `value`.
-    pub(super) fn first_argument_is(value: u64) -> Self {
+    pub(super) fn first_argument_is(value: u8) -> Self {
         let (operator, mask) = (SeccompOperator::EqualTo, u64::from(u32::MAX));
-        Self { argument: 0, operator, mask, value, is_wide: false }
+        Self { argument: 0, operator, mask, value: value.into(), is_wide: false }
     }
 
     /// Its place among conditions: the greater rank is tried first. It is libseccomp's order (`_db_chain_lt`): later arguments

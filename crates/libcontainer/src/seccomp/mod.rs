@@ -98,7 +98,7 @@ pub fn allows(profile: &LinuxSeccomp, names: &[&str]) -> bool {
 
 /// The number of a system call on an architecture, as the kernel reports it: with the bit of x32. `None` where it has none.
 pub fn number(name: &str, arch: SeccompArch) -> Option<u32> {
-    match arch::Known::find(name, arch::Call::FIRST) {
+    match arch::Known::find(name, &mut 0) {
         arch::Known::Here(call) => arch::Abi::of(arch)?.number(call),
         arch::Known::Elsewhere | arch::Known::Nowhere => None,
     }

@@ -48,24 +48,24 @@ pub(super) fn resolve(
 
 /// A name in a rule.
 #[derive(Debug)]
-struct Use<'p> {
+struct Use {
     /// Index of the rule.
-    rule: usize,
-    name: &'p str,
+    rule: u32,
+    /// Index of the name in it.
+    name: u32,
     call: Call,
     /// Where else x86 has it.
     behind: Option<Multiplexed>,
 }
 
-fn find_names<'p>(profile: &'p LinuxSeccomp, warnings: &mut Vec<SpecError>) -> Vec<Use<'p>> {
+fn find_names(profile: &LinuxSeccomp, warnings: &mut Vec<SpecError>) -> Vec<Use> {
     let mut uses = Vec::with_capacity(profile.syscalls.iter().map(|rule| rule.names.len()).sum());
-    let mut near = Call::FIRST;
-    for (rule, syscall) in profile.syscalls.iter().enumerate() {
-        for (index, name) in syscall.names.iter().enumerate() {
-            match Known::find(name, near) {
+    let mut near = 0;
+    for (rule, syscall) in (0..).zip(&profile.syscalls) {
+        for (index, name) in (0..).zip(&syscall.names) {
+            match Known::find(name, &mut near) {
                 Known::Here(call) => {
-                    near = call;
-                    uses.push(Use { rule, name, call, behind: multiplexed(name) });
+                    uses.push(Use { rule, name: index, call, behind: multiplexed(name) });
                 }
                 Known::Elsewhere => {}
                 Known::Nowhere => warnings.push(SpecError::new(
@@ -80,13 +80,13 @@ fn find_names<'p>(profile: &'p LinuxSeccomp, warnings: &mut Vec<SpecError>) -> V
 
 struct Lowering<'p> {
     profile: &'p LinuxSeccomp,
-    uses: &'p [Use<'p>],
+    uses: &'p [Use],
     default: Answer,
     /// How many there are so far.
     conditions: usize,
 }
 
-impl<'p> Lowering<'p> {
+impl Lowering<'_> {
     fn space(&mut self, space: &Space, x32: Option<Abi>) -> Result<Calls, SpecError> {
         let mut verdicts = Vec::with_capacity(self.uses.len() * (1 + usize::from(x32.is_some())));
         self.abi(space.abi, &mut verdicts)?;
@@ -105,20 +105,20 @@ impl<'p> Lowering<'p> {
         let rules = rules.collect::<Result<Vec<_>, _>>()?;
         for (number, index) in by_number(&self.numbers(abi, &rules)) {
             let Some(used) = self.uses.get(index as usize) else { continue };
-            let Some(rule) = rules.get(used.rule) else { continue };
-            let through = used.behind.filter(|behind| abi == Abi::X86 && behind.number == number);
+            let Some(rule) = rules.get(used.rule as usize) else { continue };
+            let through = used.behind.filter(|behind| abi == Abi::X86 && behind.number() == number);
             let grown = match verdicts.last_mut().filter(|(last, _)| *last == number) {
                 Some((_, verdict)) => rule.add_to(verdict, through),
                 None => {
                     let (verdict, grown) =
-                        rule.verdict(through).map_err(|why| refusal(why, used))?;
+                        rule.verdict(through).map_err(|why| self.refusal(why, used))?;
                     verdicts.push((number, verdict));
                     Ok(grown)
                 }
             };
-            self.conditions += grown.map_err(|why| refusal(why, used))?;
+            self.conditions += grown.map_err(|why| self.refusal(why, used))?;
             if self.conditions > MAX_CONDITIONS {
-                return Err(refusal(Refusal::TooMany, used));
+                return Err(self.refusal(Refusal::TooMany, used));
             }
         }
         Ok(())
@@ -129,12 +129,12 @@ impl<'p> Lowering<'p> {
     fn numbers(&self, abi: Abi, rules: &[Rule]) -> Vec<(u32, u32)> {
         let mut all = Vec::with_capacity(self.uses.len());
         for (index, used) in (0..).zip(self.uses) {
-            if rules.get(used.rule).is_none_or(|rule| rule.answer == self.default) {
+            if rules.get(used.rule as usize).is_none_or(|rule| rule.answer == self.default) {
                 continue;
             }
             all.extend(abi.number(used.call).map(|number| (number, index)));
             if let (Abi::X86, Some(behind)) = (abi, used.behind) {
-                all.push((behind.number, index));
+                all.push((behind.number(), index));
             }
         }
         all
@@ -180,7 +180,7 @@ impl<'p> Lowering<'p> {
         let numbers = self.uses.iter().flat_map(|used| {
             // Naming a call names the one that x86 has it behind.
             let behind = used.behind.filter(|_| abi == Abi::X86);
-            abi.number(used.call).into_iter().chain(behind.map(|through| through.number))
+            abi.number(used.call).into_iter().chain(behind.map(|through| through.number()))
         });
         let numbers = numbers.filter(|number| *number < FIRST_PRIVATE || abi == Abi::X32);
         numbers.max().filter(|newest| *newest > 0 && !lets_pass)
@@ -188,8 +188,28 @@ impl<'p> Lowering<'p> {
 
     /// The highest of the private calls that the profile names; the numbers below it are treated as those below the newest.
     fn newest_private(&self, abi: Abi) -> Option<u32> {
+        if abi != Abi::Arm {
+            return None;
+        }
         let numbers = self.uses.iter().filter_map(|used| abi.number(used.call));
-        numbers.filter(|number| abi == Abi::Arm && *number >= FIRST_PRIVATE).max()
+        numbers.filter(|number| *number >= FIRST_PRIVATE).max()
+    }
+
+    fn refusal(&self, why: Refusal, used: &Use) -> SpecError {
+        match why {
+            Refusal::Contradiction => {
+                let rule = self.profile.syscalls.get(used.rule as usize);
+                let name = rule.and_then(|rule| rule.names.get(used.name as usize));
+                SpecError::new(
+                    format!("/linux/seccomp/syscalls/{}", used.rule),
+                    format!(
+                        "has another action than an earlier rule for the same arguments of {:?}",
+                        name.map_or("", String::as_str)
+                    ),
+                )
+            }
+            Refusal::TooMany => too_long(),
+        }
     }
 }
 
@@ -223,19 +243,6 @@ fn by_number(uses: &[(u32, u32)]) -> Vec<(u32, u32)> {
         *place += 1;
     }
     sorted
-}
-
-fn refusal(why: Refusal, used: &Use<'_>) -> SpecError {
-    match why {
-        Refusal::Contradiction => SpecError::new(
-            format!("/linux/seccomp/syscalls/{}", used.rule),
-            format!(
-                "has another action than an earlier rule for the same arguments of {:?}",
-                used.name
-            ),
-        ),
-        Refusal::TooMany => too_long(),
-    }
 }
 
 pub(super) fn too_long() -> SpecError {

@@ -11,7 +11,7 @@ use super::precedence::{Level, Verdict};
 pub(super) enum Leaf {
     Answer(Answer),
     /// It depends on the arguments: an index into [`Intervals::checks`].
-    Check(usize),
+    Check(u32),
 }
 
 /// The whole range of `seccomp_data.nr`.
@@ -54,10 +54,12 @@ impl<'c> Intervals<'c> {
             Verdict::Check(level) => level,
         };
         let known = self.checks.iter().position(|known| *known == level);
-        Leaf::Check(known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             self.checks.push(level);
             self.checks.len() - 1
-        }))
+        });
+        // As many as there are numbers, at the most.
+        Leaf::Check(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     /// Begins an interval. One that answers the same goes on.

@@ -117,7 +117,7 @@ impl Leaves<'_> {
     fn write(&mut self, to: &mut Assembler, leaf: Leaf) -> Result<Target, SpecError> {
         let index = match leaf {
             Leaf::Answer(answer) => return Ok(Target::Answer(answer)),
-            Leaf::Check(index) => index,
+            Leaf::Check(index) => index as usize,
         };
         if let Some(Some(target)) = self.written.get(index) {
             return Ok(*target);

@@ -163,24 +163,25 @@ impl<'a> Walk<'a> {
 
     /// A string, from its opening quote; the span between the quotes.
     fn string(&mut self) -> Result<Range<usize>, Stop> {
-        self.at += 1;
-        let start = self.at;
-        loop {
-            let rest = self.rest();
-            let Some(step) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
-                return Err(Stop::NotJson);
-            };
-            self.at += step;
-            if rest.get(step) == Some(&b'"') {
-                self.at += 1;
-                return Ok(start..self.at - 1);
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut at = start;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'"' => {
+                    self.at = at + 1;
+                    return Ok(start..at);
+                }
+                b'\\' if bytes.get(at..).is_some_and(|rest| rest.starts_with(br"\u0000")) => {
+                    self.at = at;
+                    return self.refuse("contains a NUL, which no C string can".to_owned());
+                }
+                // The backslash and what it escapes; of \uXXXX the digits are ordinary bytes here.
+                b'\\' => at += 2,
+                _ => at += 1,
             }
-            if rest.get(step..).is_some_and(|escape| escape.starts_with(br"\u0000")) {
-                return self.refuse("contains a NUL, which no C string can".to_owned());
-            }
-            // The backslash and what it escapes; of \uXXXX the digits are ordinary bytes here.
-            self.at += 2;
         }
+        Err(Stop::NotJson)
     }
 
     /// A number or word.
@@ -194,10 +195,17 @@ impl<'a> Walk<'a> {
 
     /// Skips white space; the next byte, not consumed.
     fn next_token(&mut self) -> Option<u8> {
-        let rest = self.rest();
-        let step = rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
-        self.at += step;
-        rest.get(step).copied()
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        // Nearly every byte that is not white space is above it.
+        while let Some(byte) = bytes.get(at) {
+            if *byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                self.at = at;
+                return Some(*byte);
+            }
+            at += 1;
+        }
+        None
     }
 
     fn rest(&self) -> &'a [u8] {
