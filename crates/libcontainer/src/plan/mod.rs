@@ -157,6 +157,14 @@ fn may_go_ahead(inputs: &Inputs<'_>, seccomp: Option<&SeccompPlan>) -> bool {
     request.start_at_once && !has_hooks && !is_asked && !is_filtered && !may_ask
 }
 
+/// Whether init may go on without its network namespace, which is being made, until a mount asks for it: no other `Go` comes before,
+/// and the runtime wants nothing that is in there.
+fn enters_network_late(inputs: &Inputs<'_>) -> bool {
+    inputs.namespaces.is_network_ahead()
+        && inputs.request.systemd.is_none()
+        && inputs.linux.net_devices.is_empty()
+}
+
 /// A program that was started by hand must not act on the host: where init is to be pid 1, it checks.
 fn flags(spawn: &SpawnPlan) -> u32 {
     let flags = spawn.clone_flags | spawn.fork_flags;
@@ -229,8 +237,8 @@ fn order(
     steps.always(&Op::Session);
     steps.always(&Op::AllCpus);
     process::keyring(&mut steps, process, &inputs.request.id, inputs.request.no_new_keyring)?;
-    if namespaces.is_network_ahead() {
-        steps.push("/linux/namespaces", &Op::EnterSent { kind: CLONE_NEWNET });
+    if namespaces.is_network_ahead() && !enters_network_late(inputs) {
+        namespaces::enter_network(&mut steps);
     }
     // Where systemd makes the cgroup, it does so around a process that is there: init is moved before it looks at cgroups.
     if inputs.request.systemd.is_some() && !by_user {
@@ -252,7 +260,7 @@ fn order(
     // Cut off from the host before the first mount: no mount of ours may propagate to it.
     rootfs::enter(&mut steps, inputs)?;
     // In the order of config.json (MUST): a mount may be the target or the source of a later one.
-    mounts::make(&mut steps, inputs, mounts)?;
+    mounts::make(&mut steps, inputs, mounts, enters_network_late(inputs))?;
     // After the mounts: what is mounted on /dev would hide them.
     if fills_dev {
         rootfs::fill_dev(&mut steps, linux)?;

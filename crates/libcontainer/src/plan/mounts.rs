@@ -22,7 +22,7 @@ use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, MOUNT_ATTR_RDONLY, MS_RDONLY,
     MS_REC, MS_REMOUNT,
 };
-use super::{Inputs, cgroup, id_maps};
+use super::{Inputs, cgroup, id_maps, namespaces};
 use crate::spec::{Mount, SpecError};
 
 const POINTER: &str = "/mounts";
@@ -59,12 +59,15 @@ pub(super) fn read<'a>(mounts: &'a [Mount], rootfs: &Path) -> Vec<PlannedMount<'
     mounts.iter().enumerate().map(read).collect()
 }
 
-/// Makes all mounts.
+/// Makes all mounts. `enters_network`: before the first of them to which it matters, or at the end, init enters its network
+/// namespace.
 pub(super) fn make(
     steps: &mut Steps,
     inputs: &Inputs<'_>,
     mounts: &[PlannedMount<'_>],
+    enters_network: bool,
 ) -> Result<(), SpecError> {
+    let mut enters_network = enters_network;
     // A relative path among the options of any other file system (lowerdir=…) is the kernel's to resolve.
     let pathless = mounts.iter().all(PlannedMount::is_pathless);
     let plain = if pathless { PLAIN } else { 0 };
@@ -80,7 +83,14 @@ pub(super) fn make(
         let later = last.get(&mount.target.components().nth(1)).is_some_and(|last| *last > index);
         let is_filled = later || fills_dev && mount.target == Path::new("/dev");
         let how = if is_ours && is_filled && mount.can_be_kept() { KEPT } else { plain };
+        if enters_network && mount.may_need_network() {
+            namespaces::enter_network(steps);
+            enters_network = false;
+        }
         mount.make(steps, inputs, how)?;
+    }
+    if enters_network {
+        namespaces::enter_network(steps);
     }
     Ok(())
 }
@@ -149,6 +159,14 @@ impl<'a> PlannedMount<'a> {
 
     fn is_pathless(&self) -> bool {
         self.is_bind() || PATHLESS.contains(&self.mount.mount_type.as_str())
+    }
+
+    /// Whether it may be another mount in another network namespace: sysfs belongs to one, file systems of the network use one, a source
+    /// may lie in `/proc/net`. And whether the runtime has to help with it, whose `Go` must not come first.
+    fn may_need_network(&self) -> bool {
+        let is_sysfs = self.mount.mount_type == "sysfs";
+        let is_mapped = self.options.id_map.is_some() || !self.mount.uid_mappings.is_empty();
+        self.is_bind() || is_sysfs || is_mapped || !self.is_pathless()
     }
 
     fn is_below(&self, path: &Path) -> bool {

@@ -167,6 +167,11 @@ impl Namespaces {
     }
 }
 
+/// Waits for the network namespace that the runtime has made meanwhile, and enters it.
+pub(super) fn enter_network(steps: &mut Steps) {
+    steps.push(POINTER, &Op::EnterSent { kind: CLONE_NEWNET });
+}
+
 /// Gives the runtime what it needs to move network devices in, where there are any.
 pub(super) fn hand_over_network(steps: &mut Steps, linux: &Linux) {
     if !linux.net_devices.is_empty() {

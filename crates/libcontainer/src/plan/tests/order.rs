@@ -83,12 +83,12 @@ fn order_of_all_there_is_keeps_every_place() {
         "Session",
         "AllCpus",
         "Keyring",
-        "EnterSent",
         "Unshare",
         "Propagation",
         "PrivateParent",
         "Rootfs",
         "MountFs",
+        "EnterSent",
         "Sync",
         "Hook",
         "Directory",
@@ -218,6 +218,39 @@ fn network_is_made_ahead_where_it_belongs_to_nobody_new() {
         assert!(!plan.spawn.network_ahead);
         assert!(names(&plan).contains(&"Loopback") && !names(&plan).contains(&"EnterSent"));
     }
+}
+
+/// It waits for the namespace: as late as nobody can tell the difference.
+#[test]
+fn network_namespace_is_entered_before_the_first_mount_that_may_depend_on_it() {
+    let mount = |kind: &str, options: &[&str]| json!({ "destination": "/m", "type": kind, "source": "/s", "options": options });
+    let place = |mounts: &[Value], linux: Value| {
+        let mut config = json!({ "mounts": mounts, "linux": linux });
+        config["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "network" }]);
+        let plan = planned(config);
+        let names = names(&plan);
+        let entered = names.iter().position(|name| *name == "EnterSent").unwrap();
+        names[..entered].iter().filter(|name| name.starts_with("Mount")).count()
+    };
+    let [proc, tmpfs] = ["proc", "tmpfs"].map(|kind| mount(kind, &[]));
+    let first = [proc.clone(), tmpfs.clone()];
+    assert_eq!(place(&first, json!({})), 2, "before hooks and all that follows");
+    for last in [
+        mount("sysfs", &[]),
+        mount("bind", &["rbind"]),
+        mount("none", &["bind"]),
+        mount("nfs", &[]),
+        json!({ "destination": "/m", "type": "tmpfs", "uidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }],
+                "gidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }] }),
+    ] {
+        let mounts = [proc.clone(), tmpfs.clone(), last.clone(), tmpfs.clone()];
+        assert_eq!(place(&mounts, json!({})), 2, "{last}");
+    }
+    assert_eq!(
+        place(&first, json!({ "netDevices": { "eth0": {} } })),
+        0,
+        "its socket is handed over early"
+    );
 }
 
 /// Who is let go before he is ready must ask for nothing, and nobody else may see what is not done yet.
