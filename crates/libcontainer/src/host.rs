@@ -164,7 +164,7 @@ fn is_cgroup2(path: &str) -> bool {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "a magic number; its type differs by architecture")]
-fn magic(filesystem: &StatFs) -> u64 {
+pub(crate) fn magic(filesystem: &StatFs) -> u64 {
     filesystem.f_type as u64
 }
 

@@ -102,7 +102,7 @@ fn make(root: OwnedFd, mount_point: &Path, path: &Path) -> io::Result<Cgroup> {
                     mount_point: mount_point.into(),
                     path: path.into(),
                     name: name.into(),
-                    parent,
+                    parent: parent.into(),
                     directory,
                     made,
                 });

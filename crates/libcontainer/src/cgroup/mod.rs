@@ -35,6 +35,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -48,7 +49,8 @@ pub struct Cgroup {
     /// Below the mount point, without a leading slash.
     path: PathBuf,
     name: OsString,
-    parent: OwnedFd,
+    /// Opened when it is asked for, unless it was at hand: who only looks needs it not.
+    parent: OnceLock<OwnedFd>,
     directory: OwnedFd,
     /// How many of the last directories of `path` were made by us: 0 or 1 and the leaf's parents.
     made: usize,
@@ -71,18 +73,13 @@ impl Cgroup {
 
     fn open_in(root: &OwnedFd, mount_point: &Path, path: &Path) -> Result<Option<Self>, Error> {
         let at = |source| error(mount_point.join(path), "open")(source);
-        let (above, name) = split(path).map_err(at)?;
-        // The whole path first: mostly there is nothing.
-        let directories = open_below(root, path).and_then(|directory| {
-            let parent = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-            Ok((open_below(root, parent)?, directory))
-        });
-        match directories {
-            Ok((parent, directory)) => Ok(Some(Self {
+        let (_, name) = split(path).map_err(at)?;
+        match open_below(root, path) {
+            Ok(directory) => Ok(Some(Self {
                 mount_point: mount_point.into(),
                 path: path.into(),
                 name: name.into(),
-                parent,
+                parent: OnceLock::new(),
                 directory,
                 made: 0,
             })),
@@ -94,6 +91,16 @@ impl Cgroup {
     /// For `CLONE_INTO_CGROUP`.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
+    }
+
+    /// The directory that it is in. A cgroup is never moved (`cgroup1_kf_syscall_ops` alone has a rename), so that `..` is it.
+    fn parent(&self) -> rustix::io::Result<&OwnedFd> {
+        if let Some(parent) = self.parent.get() {
+            return Ok(parent);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = rustix::fs::openat(&self.directory, "..", flags, Mode::empty())?;
+        Ok(self.parent.get_or_init(|| parent))
     }
 
     /// Below the mount point of the hierarchy, without a leading slash.

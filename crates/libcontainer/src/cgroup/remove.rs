@@ -42,7 +42,7 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Cgroup`].
     pub fn remove_if_empty(&self) -> Result<bool, Error> {
-        remove_directory(&self.parent, &*self.name).map_err(|errno| self.at("rmdir")(errno.into()))
+        self.remove_self().map_err(|errno| self.at("rmdir")(errno.into()))
     }
 
     /// Removes the directory and what is below it, deepest first. It is no error that it is gone already. Processes that
@@ -67,7 +67,7 @@ impl Cgroup {
 
     /// `false`: something in it is still busy. Nearly always nothing is below it, and one call is all.
     fn try_remove(&self) -> rustix::io::Result<bool> {
-        if remove_directory(&self.parent, &*self.name)? {
+        if self.remove_self()? {
             return Ok(true);
         }
         let walked = walk(&self.directory, |step| match step {
@@ -76,8 +76,13 @@ impl Cgroup {
         });
         match walked {
             Err(errno) if !file::is_gone(errno) => Err(errno),
-            _ => remove_directory(&self.parent, &*self.name),
+            _ => self.remove_self(),
         }
+    }
+
+    /// The directory alone; `false`: it is busy.
+    fn remove_self(&self) -> rustix::io::Result<bool> {
+        remove_directory(self.parent()?, &*self.name)
     }
 
     /// Until no process is left. Where none is, something else held it (a child that vanishes, an agent that looks in).

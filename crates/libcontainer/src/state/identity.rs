@@ -5,12 +5,15 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::host;
+use crate::sys::wait;
 
 /// A process, so that a later one with the same pid is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,18 +44,33 @@ impl Process {
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
             Err(errno) => return Err(os(&format!("pidfd_open({})", self.pid), errno.into())),
         };
-        let stat = match ProcessStat::read(self.pid) {
-            Ok(stat) => stat,
-            Err(Error::Os { source, .. }) if is_gone(&source) => return Ok(None),
-            Err(error) => return Err(error),
-        };
         let inode = pidfd_inode(&pidfd).map_err(|source| os("fstat(pidfd)", source))?;
-        let is_it = stat.start_time == self.start_time
-            && inode == self.pidfd_inode
-            && !stat.is_zombie
+        let is_it = inode == self.pidfd_inode
+            && self.is_alive(&pidfd)?
             && *boot_id()? == *boot_id_then;
         Ok(is_it.then_some(pidfd))
     }
+
+    /// Whether what `pidfd`, of the inode that was recorded, refers to lives and is this process. Where inodes of pidfds are unique,
+    /// this one has said which process it is, and the longer way through procfs is spared.
+    fn is_alive(&self, pidfd: &OwnedFd) -> Result<bool, Error> {
+        if is_pidfs(pidfd) {
+            let ended = wait::ends_within(pidfd.as_fd(), Duration::ZERO);
+            return ended.map(|it| !it).map_err(|source| os("poll(pidfd)", source));
+        }
+        match ProcessStat::read(self.pid) {
+            Ok(stat) => Ok(stat.start_time == self.start_time && !stat.is_zombie),
+            Err(Error::Os { source, .. }) if is_gone(&source) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the kernel has pidfs (Linux 6.9), whose inode numbers are never used again in a boot (`alloc_pid` in kernel/pid.c).
+fn is_pidfs(pidfd: impl AsFd) -> bool {
+    /// `PID_FS_MAGIC` of linux/magic.h.
+    const MAGIC: u64 = 0x5049_4446;
+    rustix::fs::fstatfs(pidfd).is_ok_and(|found| host::magic(&found) == MAGIC)
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -150,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn process_with_another_start_time_is_not_found() {
+    fn other_process_is_not_found() {
         let pid = rustix::process::getpid();
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let stat = ProcessStat::read(pid.as_raw_pid()).unwrap();
@@ -159,7 +177,8 @@ mod tests {
         assert!(process.open(boot).unwrap().is_some());
         assert!(process.open("another boot").unwrap().is_none());
         let earlier = Process { start_time: process.start_time - 1, ..process };
-        assert!(earlier.open(boot).unwrap().is_none());
+        let found = earlier.open(boot).unwrap();
+        assert_eq!(found.is_some(), is_pidfs(&pidfd), "the inode alone decides where it can");
         let other = Process { pidfd_inode: process.pidfd_inode + 1, ..process };
         assert!(other.open(boot).unwrap().is_none());
     }
