@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
 use crate::host::Need::{Corten, NotOn, Root, Strace};
 use crate::runtime::Runtime;
+use crate::{bundle, prober};
 
 table! {
     create_then_start_then_delete_goes_through_every_status: [Root],
@@ -34,6 +35,7 @@ table! {
     run_exit_code_is_that_of_the_process: [Root],
     run_signaled_process_exits_with_128_plus_signal: [Root],
     run_detached_returns_while_the_process_runs: [Root],
+    run_goes_on_when_the_first_thread_has_ended: [Root, Corten("the others take the state of that thread for the container's")],
     run_passes_stdin_and_stdout_pipes: [Root],
     run_signal_is_forwarded_to_the_process: [Root],
     run_removes_the_container: [Root],
@@ -283,6 +285,26 @@ fn run_detached_returns_while_the_process_runs(runtime: &Runtime) -> TestResult 
     let bundle = runtime.bundle(FOREVER)?;
     runtime.command(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id).output()?.ok()?;
     ensure_eq!(runtime.status(&id)?, "running");
+    Ok(())
+}
+
+/// As the kernel sees it: the process ends with its last thread.
+fn run_goes_on_when_the_first_thread_has_ended(runtime: &Runtime) -> TestResult {
+    let id = runtime.new_id();
+    let own = std::env::current_exe()?;
+    let bundle = runtime.bundle_with(&["/probe", prober::FLAG, prober::LEAVE], |config| {
+        let mount = json!({ "destination": "/probe", "source": own, "options": ["bind", "ro"] });
+        bundle::add(config, "/mounts", mount);
+    })?;
+    runtime.command(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id).output()?.ok()?;
+    let pid = runtime.state(&id)?["pid"].to_string();
+    let stat = format!("/proc/{pid}/stat");
+    let is_zombie = || Ok(fs::read_to_string(&stat)?.contains(") Z "));
+    runtime.wait_until("the first thread to end", is_zombie)?;
+    ensure_eq!(runtime.status(&id)?, "running");
+    runtime.command(["kill", &id, "KILL"]).output()?.ok()?;
+    runtime.wait_for_status(&id, "stopped")?;
+    runtime.command(["delete", &id]).output()?.ok()?;
     Ok(())
 }
 

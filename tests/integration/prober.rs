@@ -2,7 +2,7 @@
 //!
 //! Each further argument is `[x86:]NUMBER[,ARGUMENT]...`, or `FIRST-LAST`: each of these numbers with arguments that no call
 //! can use. Each call is made in a process of its own. A line of the answer is the word and `returned`, `errno N` or
-//! `signal N`.
+//! `signal N`. The word [`LEAVE`] starts a thread that sleeps and ends the first one.
 //!
 //! Runs in: any process.
 
@@ -10,9 +10,13 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What makes this binary the prober.
 pub const FLAG: &str = "--probe";
+
+/// See the module.
+pub const LEAVE: &str = "leave";
 
 /// Calls that never return, end the process, or make another.
 const NEVER: [libc::c_long; 5] = [
@@ -49,6 +53,11 @@ pub fn run(words: &[String]) -> ExitCode {
 }
 
 fn one(word: &str) -> io::Result<()> {
+    if word == LEAVE {
+        std::thread::spawn(|| std::thread::sleep(Duration::from_secs(1000)));
+        // SAFETY: ends this thread alone; nothing that it has is used by the other.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
     if let Some(call) = word.strip_prefix("x86:") {
         let call = number(call)?;
         return say(word, || x86(call));

@@ -45,21 +45,24 @@ impl Process {
             Err(errno) => return Err(os(&format!("pidfd_open({})", self.pid), errno.into())),
         };
         let inode = pidfd_inode(&pidfd).map_err(|source| os("fstat(pidfd)", source))?;
-        let is_it = inode == self.pidfd_inode
-            && self.is_alive(&pidfd)?
-            && *boot_id()? == *boot_id_then;
+        let is_it =
+            inode == self.pidfd_inode && self.is_alive(&pidfd)? && *boot_id()? == *boot_id_then;
         Ok(is_it.then_some(pidfd))
     }
 
-    /// Whether what `pidfd`, of the inode that was recorded, refers to lives and is this process. Where inodes of pidfds are unique,
-    /// this one has said which process it is, and the longer way through procfs is spared.
+    /// Whether what `pidfd`, of the inode that was recorded, refers to lives and is this process. By poll(2), and not by the state in
+    /// `/proc/PID/stat`, which is Z when the first thread has ended and others go on.
     fn is_alive(&self, pidfd: &OwnedFd) -> Result<bool, Error> {
+        let ended = wait::ends_within(pidfd.as_fd(), Duration::ZERO);
+        if ended.map_err(|source| os("poll(pidfd)", source))? {
+            return Ok(false);
+        }
+        // Where inodes of pidfds are unique, this one has said which process it is, and the way through procfs is spared.
         if is_pidfs(pidfd) {
-            let ended = wait::ends_within(pidfd.as_fd(), Duration::ZERO);
-            return ended.map(|it| !it).map_err(|source| os("poll(pidfd)", source));
+            return Ok(true);
         }
         match ProcessStat::read(self.pid) {
-            Ok(stat) => Ok(stat.start_time == self.start_time && !stat.is_zombie),
+            Ok(stat) => Ok(stat.start_time == self.start_time),
             Err(Error::Os { source, .. }) if is_gone(&source) => Ok(false),
             Err(error) => Err(error),
         }
