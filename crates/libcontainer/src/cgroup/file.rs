@@ -48,6 +48,14 @@ pub(crate) fn read(cgroup: impl AsFd, name: &str) -> rustix::io::Result<Vec<u8>>
     }
 }
 
+/// The beginning of a file that says one thing.
+pub(super) fn read_word(cgroup: impl AsFd, name: &str) -> rustix::io::Result<[u8; 8]> {
+    let file = open(cgroup, name, OFlags::RDONLY)?;
+    let mut word = [0; 8];
+    rustix::io::read(&file, &mut word)?;
+    Ok(word)
+}
+
 /// Writes `value` by one write, as the kernel wants it.
 pub(crate) fn write(cgroup: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
     let file = open(cgroup, name, OFlags::WRONLY)?;

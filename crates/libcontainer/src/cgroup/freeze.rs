@@ -15,7 +15,7 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Cgroup`].
     pub fn is_frozen(&self) -> Result<bool, Error> {
-        match file::read(&self.directory, "cgroup.freeze") {
+        match file::read_word(&self.directory, "cgroup.freeze") {
             Ok(content) => Ok(content.starts_with(b"1")),
             Err(errno) if file::is_gone(errno) => Ok(false),
             Err(errno) => Err(self.at("read cgroup.freeze")(errno.into())),

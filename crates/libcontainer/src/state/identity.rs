@@ -73,7 +73,9 @@ impl Process {
 fn is_pidfs(pidfd: impl AsFd) -> bool {
     /// `PID_FS_MAGIC` of linux/magic.h.
     const MAGIC: u64 = 0x5049_4446;
-    rustix::fs::fstatfs(pidfd).is_ok_and(|found| host::magic(&found) == MAGIC)
+    static IS_PIDFS: OnceLock<bool> = OnceLock::new();
+    let look = || rustix::fs::fstatfs(pidfd).is_ok_and(|found| host::magic(&found) == MAGIC);
+    *IS_PIDFS.get_or_init(look)
 }
 
 fn is_gone(error: &io::Error) -> bool {
