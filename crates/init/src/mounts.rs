@@ -131,7 +131,9 @@ pub fn file_system(
     // A read-only mount cannot be copied into: that comes after.
     let later = if flags & COPY_UP != 0 { new.attr & MOUNT_ATTR_RDONLY } else { 0 };
     let made = create(&mut init.detail, new, mode, new.attr & !later);
-    let mounted = match (made, new.fallback) {
+    // Of a path of the host, outside of whose mount namespace we are, nothing may be made.
+    let fallback = new.fallback.filter(|_| init.sources.is_none());
+    let mounted = match (made, fallback) {
         (Err(Failed { errno: Errno::EPERM | Errno::EBUSY, .. }), Some(source)) => {
             init.detail.clear();
             // Mounts of the host below it are locked to it in a user namespace: without them nothing can be cloned.
@@ -274,6 +276,9 @@ fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
 
 /// A detached clone of what is bound, with its own attributes.
 fn clone_source(init: &mut Init, bind: &Bind, flags: u32) -> Result<Fd, Failed> {
+    if let Some(sources) = &mut init.sources {
+        return sources.next().ok_or(Failed::new(Stage::Plan, Errno::EBADF));
+    }
     match clone_at(FdRef::CWD, bind.source, bind, flags) {
         // The host's root may go where that of the container may not.
         Err(Failed { stage: Stage::Source, errno: Errno::EACCES, .. })
@@ -303,6 +308,24 @@ fn clone_at(dir: FdRef<'_>, path: &CStr, bind: &Bind, flags: u32) -> Result<Fd, 
             set(tree.get(), 0, bind.set, bind.clear & bind.must_clear).at(Stage::Attr)?;
         }
         result => result.at(Stage::Attr)?,
+    }
+    Ok(tree)
+}
+
+/// A detached clone of what is bound, as it would be in a copy of this mount namespace in which all has this propagation.
+///
+/// # Errors
+/// Those of `open_tree_attr` and `mount_setattr`.
+pub fn clone_for_elsewhere(bind: &Bind, flags: u32, propagation: u64) -> Result<Fd, Errno> {
+    let is_recursive = flags & mount_flags::RECURSIVE != 0;
+    let own = changes(bind.set, bind.clear);
+    // At once, where the attributes are for all that is cloned.
+    let with = own.filter(|_| !is_recursive).unwrap_or_default();
+    let attr = MountAttr { propagation, ..with };
+    let recursive = if is_recursive { AT_RECURSIVE } else { 0 };
+    let tree = mount::open_tree_attr(FdRef::CWD, bind.source, recursive, &attr)?;
+    if is_recursive {
+        set(tree.get(), 0, bind.set, bind.clear)?;
     }
     Ok(tree)
 }

@@ -125,6 +125,16 @@ pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
     Ok(())
 }
 
+/// [`corten_plan::Op::Pivot`], where the root is `/` already.
+///
+/// # Errors
+/// See [`Stage`].
+pub fn stay(init: &mut Init) -> Done {
+    to_root(init)?;
+    enter(init);
+    Ok(())
+}
+
 /// The new root is `/`, and the working directory: all ways here begin with fchdir to it. What leads to the old one is
 /// closed at Ready at the latest, before others can look at us.
 fn enter(init: &mut Init) {

@@ -28,6 +28,7 @@ pub(super) fn facts() -> Facts {
             bound_to_v1: Vec::new(),
         },
         modules: Modules { apparmor: true, selinux: true },
+        root_namespaces: false,
     }
 }
 
