@@ -42,7 +42,8 @@ pub fn version() -> Option<(u32, u32)> {
 /// The version in these notes.
 fn find(notes: &[u8]) -> Option<(u32, u32)> {
     // Notes are aligned to four bytes.
-    let at = notes.windows(LINUX.len() + 4).step_by(4).find_map(|note| note.strip_prefix(&LINUX))?;
+    let at =
+        notes.windows(LINUX.len() + 4).step_by(4).find_map(|note| note.strip_prefix(&LINUX))?;
     let code = u32::from_ne_bytes(at.try_into().ok()?);
     // LINUX_VERSION_CODE.
     Some((code >> 16, code >> 8 & 0xff))

@@ -7,6 +7,7 @@ mod mounts;
 mod order;
 mod process;
 mod pure;
+mod root_namespace;
 mod seccomp;
 
 use serde_json::{Value, json};
