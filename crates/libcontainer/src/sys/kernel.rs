@@ -1,13 +1,11 @@
-//! Which kernel this is, without a system call: it says so in a note of the vDSO, the library that it maps into every process (vdso(7)).
+//! Which kernel this is, without a system call: a note says so in the vDSO, the library that the kernel maps into every process
+//! (vdso(7)).
 //!
 //! Runs in: runtime.
 
-/// `PT_NOTE` of `<linux/elf.h>`.
-const PT_NOTE: u32 = 4;
-/// `EI_CLASS`, and what it is in a file of 64 bits.
-const EI_CLASS: usize = 4;
-const ELFCLASS64: u8 = 2;
-/// The header of the note (`arch/*/vdso/note.S`): length of the name and of what follows, and the type; then the name.
+/// What is mapped of it at least: a page, in which all that comes before the code has room.
+const PAGE: usize = 4096;
+/// The note's header and name (`arch/*/vdso/note.S`): length of the name, of what follows, and the type.
 const LINUX: [u8; 20] = *b"\x06\0\0\0\x04\0\0\0\0\0\0\0Linux\0\0\0";
 
 /// Major and minor version; `None` where there is no vDSO, or no such note in it.
@@ -18,34 +16,16 @@ pub fn version() -> Option<(u32, u32)> {
     if start.is_null() {
         return None;
     }
-    // SAFETY: an ELF header is what AT_SYSINFO_EHDR points to, mapped as long as the process lives and never written to.
-    let header = unsafe { std::slice::from_raw_parts(start, size_of::<libc::Elf64_Ehdr>()) };
-    if header.get(..EI_CLASS)? != b"\x7fELF" || *header.get(EI_CLASS)? != ELFCLASS64 {
-        return None;
-    }
-    // SAFETY: as above, of 64 bits; the vDSO begins at the beginning of a page.
-    let header = unsafe { &*start.cast::<libc::Elf64_Ehdr>() };
-    let offset = usize::try_from(header.e_phoff).ok()?;
-    // SAFETY: the table of segments lies in the vDSO, where the header says; it is made of 64-bit numbers, and so aligned.
-    let segments = unsafe {
-        let table = start.add(offset).cast::<libc::Elf64_Phdr>();
-        std::slice::from_raw_parts(table, header.e_phnum.into())
-    };
-    segments.iter().filter(|segment| segment.p_type == PT_NOTE).find_map(|segment| {
-        let offset = usize::try_from(segment.p_offset).ok()?;
-        let length = usize::try_from(segment.p_filesz).ok()?;
-        // SAFETY: all of the vDSO is mapped, from its beginning, and so is each segment.
-        find(unsafe { std::slice::from_raw_parts(start.add(offset), length) })
-    })
+    // SAFETY: it is where the vDSO begins, mapped readable as long as the process lives and never written to; no page is smaller.
+    find(unsafe { std::slice::from_raw_parts(start, PAGE) })
 }
 
-/// The version in these notes.
-fn find(notes: &[u8]) -> Option<(u32, u32)> {
-    // Notes are aligned to four bytes.
-    let at =
-        notes.windows(LINUX.len() + 4).step_by(4).find_map(|note| note.strip_prefix(&LINUX))?;
-    let code = u32::from_ne_bytes(at.try_into().ok()?);
+/// The version in what is aligned to four bytes, as notes are.
+fn find(bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut places = bytes.windows(LINUX.len() + 4).step_by(4);
+    let code = places.find_map(|place| place.strip_prefix(&LINUX))?;
     // LINUX_VERSION_CODE.
+    let code = u32::from_ne_bytes(code.try_into().ok()?);
     Some((code >> 16, code >> 8 & 0xff))
 }
 
