@@ -72,6 +72,19 @@ fn both(runtime: &Runtime, bundle: &mut Bundle) -> Result<[String; 2], Failed> {
     Ok([alone, runtime.run(bundle)?.ok()?.stdout])
 }
 
+/// As [`both`], where a container may not come to be: exit code and output, which must be the same either way.
+fn outcome(runtime: &Runtime, bundle: &mut Bundle) -> Result<(i32, String), Failed> {
+    let run = |bundle: &Bundle| {
+        let outcome = runtime.run(bundle)?;
+        Ok::<_, Failed>((outcome.code(), outcome.stdout))
+    };
+    let alone = run(bundle)?;
+    bundle.edit(copied)?;
+    ensure_eq!(alone, run(bundle)?);
+    bundle.edit(|config| config["hooks"] = Value::Null)?;
+    Ok(alone)
+}
+
 /// What a script prints, which must be the same either way.
 fn same(
     runtime: &Runtime,
@@ -449,34 +462,42 @@ fn source_by_a_link_is_of_the_host(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
-/// In a copy of the host's mounts all are slaves, or private, before any is bound.
+/// Private mounts can be bound; slaves that were unbindable, on newer kernels not.
+const PROPAGATIONS: [&str; 2] = ["rprivate", "rslave"];
+
 fn unbindable_mounts_come_along(runtime: &Runtime) -> TestResult {
     let (directory, _) = host_file(runtime)?;
     let inner = HostMount::tmpfs(directory.join("inner"), MsFlags::empty())?;
     fs::write(inner.path().join("file"), "inner\n")?;
     inner.change(MsFlags::MS_UNBINDABLE)?;
-    let seen = same(runtime, "cat /tree/inner/file /self/file", |config| {
-        bind(config, "/tree", &directory, &["rbind"]);
-        bind(config, "/self", inner.path(), &["bind"]);
-    })?;
-    ensure_eq!(seen, "inner\ninner\n");
-    let seen = same(runtime, "cat /self/file", |config| {
-        bind(config, "/self", inner.path(), &["bind"]);
-    })?;
-    ensure_eq!(seen, "inner\n");
+    for word in PROPAGATIONS {
+        for (source, file) in [(directory.as_path(), "inner/file"), (inner.path(), "file")] {
+            let script = format!("cat /v/{file}");
+            let mut bundle = runtime.bundle_with(&["sh", "-c", &script], |config| {
+                config["linux"]["rootfsPropagation"] = json!(word);
+                bind(config, "/v", source, &["rbind"]);
+            })?;
+            let (code, seen) = outcome(runtime, &mut bundle)?;
+            ensure!(
+                word != "rprivate" || (code, seen.as_str()) == (0, "inner\n"),
+                "{file}: {seen}"
+            );
+        }
+    }
     Ok(())
 }
 
 fn mounts_below_the_root_come_along(runtime: &Runtime) -> TestResult {
-    let mut bundle =
-        runtime.bundle(&["sh", "-c", "cat /inner/file; grep -c /inner /proc/mounts"])?;
+    let script = "cat /inner/file; grep -c /inner /proc/mounts";
+    let mut bundle = runtime.bundle(&["sh", "-c", script])?;
     let inner = HostMount::tmpfs(bundle.in_rootfs("inner"), MsFlags::empty())?;
     fs::write(inner.path().join("file"), "inner\n")?;
     for propagation in [MsFlags::MS_SHARED, MsFlags::MS_UNBINDABLE] {
         inner.change(propagation)?;
-        bundle.edit(|config| config["hooks"] = Value::Null)?;
-        for seen in both(runtime, &mut bundle)? {
-            ensure_eq!(seen, "inner\n1\n");
+        for word in PROPAGATIONS {
+            bundle.edit(|config| config["linux"]["rootfsPropagation"] = json!(word))?;
+            let (_, seen) = outcome(runtime, &mut bundle)?;
+            ensure!(word != "rprivate" || seen == "inner\n1\n", "{propagation:?}: {seen}");
         }
     }
     Ok(())
@@ -484,16 +505,19 @@ fn mounts_below_the_root_come_along(runtime: &Runtime) -> TestResult {
 
 /// As engines have it; also where it is unbindable, or read-only.
 fn root_that_is_a_mount_is_the_root(runtime: &Runtime) -> TestResult {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    for change in [MsFlags::MS_SHARED, MsFlags::MS_UNBINDABLE, flags] {
-        let mut bundle = runtime.bundle(&["sh", "-c", "grep ' / / \\|rootfs / ' /proc/self/mountinfo | cut -d ' ' -f 3-7; grep -c . /proc/mounts"])?;
-        // What is made where it is missing.
-        fs::create_dir_all(bundle.in_rootfs("dev/shm"))?;
-        let mounted = HostMount::on_itself(bundle.in_rootfs(""))?;
-        mounted.change(change)?;
-        let [alone, copied] = both(runtime, &mut bundle)?;
-        ensure_eq!(alone, copied);
-        ensure!(alone.lines().count() == 2, "{alone}");
+    let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    let script =
+        "grep 'rootfs / ' /proc/self/mountinfo | cut -d ' ' -f 4-7; grep -c . /proc/mounts";
+    for change in [MsFlags::MS_SHARED, MsFlags::MS_UNBINDABLE, readonly] {
+        for word in PROPAGATIONS {
+            let mut bundle = runtime.bundle_with(&["sh", "-c", script], |config| {
+                config["linux"]["rootfsPropagation"] = json!(word);
+            })?;
+            let mounted = HostMount::on_itself(bundle.in_rootfs(""))?;
+            mounted.change(change)?;
+            let (code, seen) = outcome(runtime, &mut bundle)?;
+            ensure!(word != "rprivate" || code == 0 && seen.lines().count() == 2, "{seen}");
+        }
     }
     Ok(())
 }
