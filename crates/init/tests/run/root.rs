@@ -35,8 +35,7 @@ fn pivot_with_shared_mounts_does_not_reach_the_host() {
     assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
 }
 
-/// Made of the root alone, or by a copy of all mounts where the kernel cannot: it is the same. What is bound is
-/// something else by its path once the root is another.
+/// Made of the root alone, or by a copy of all mounts where the kernel cannot: it is the same.
 #[test]
 fn root_namespace_has_nothing_of_the_host() {
     const MS_SLAVE: u32 = 1 << 19;
