@@ -312,18 +312,24 @@ fn clone_at(dir: FdRef<'_>, path: &CStr, bind: &Bind, flags: u32) -> Result<Fd, 
     Ok(tree)
 }
 
-/// A detached clone of what is bound, as it would be in a copy of this mount namespace in which all has this propagation.
+/// A detached clone of what is bound, on which `original` is open, as it would be in a copy of this mount namespace in which all
+/// has this propagation.
 ///
 /// # Errors
 /// Those of `open_tree_attr` and `mount_setattr`.
-pub fn clone_for_elsewhere(bind: &Bind, flags: u32, propagation: u64) -> Result<Fd, Errno> {
+pub fn clone_for_elsewhere(
+    original: FdRef<'_>,
+    bind: &Bind,
+    flags: u32,
+    propagation: u64,
+) -> Result<Fd, Errno> {
     let is_recursive = flags & mount_flags::RECURSIVE != 0;
     let own = changes(bind.set, bind.clear);
     // At once, where the attributes are for all that is cloned.
     let with = own.filter(|_| !is_recursive).unwrap_or_default();
     let attr = MountAttr { propagation, ..with };
     let recursive = if is_recursive { AT_RECURSIVE } else { 0 };
-    let tree = mount::open_tree_attr(FdRef::CWD, bind.source, recursive, &attr)?;
+    let tree = mount::open_tree_attr(original, c"", AT_EMPTY_PATH | recursive, &attr)?;
     if is_recursive {
         set(tree.get(), 0, bind.set, bind.clear)?;
     }

@@ -117,7 +117,7 @@ fn prepare(init: &Init, path: &CStr, propagation: u64) -> Called<Prepared> {
     if capabilities.effective >> CAP_MKNOD & 1 == 0 {
         return Err(Errno::EPERM);
     }
-    // The plan has compared paths by their words, which say it all where no link is among them.
+    // Without links, so that its path is what sources are compared with.
     let root = fs::openat2(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)?;
     // First: mountinfo has mounts in the order in which they came to be, and this is above all others.
     let namespace = mount::open_tree(root.get(), c"", OPEN_TREE_NAMESPACE | AT_EMPTY_PATH)?;
@@ -127,9 +127,8 @@ fn prepare(init: &Init, path: &CStr, propagation: u64) -> Called<Prepared> {
         match record.map_err(|_| Errno::EINVAL)? {
             (_, Op::MountBind { source, set, clear, must_clear, flags, .. }) => {
                 let bind = Bind { source, set, clear, must_clear };
-                // By its path, as without this: an automount point becomes what is mounted there.
-                sources.hold(clone_for_elsewhere(&bind, flags, propagation)?)?;
                 let original = original(source, path, flags)?;
+                sources.hold(clone_for_elsewhere(original.get(), &bind, flags, propagation)?)?;
                 match is_tree(original.get(), flags)? {
                     true => directories.hold(original)?,
                     false => refuse_namespace(original.get())?,
@@ -150,17 +149,14 @@ fn prepare(init: &Init, path: &CStr, propagation: u64) -> Called<Prepared> {
 }
 
 /// What is bound, where it has nothing to do with the root file system, in which a copy of the host's mounts would show what
-/// the container has mounted so far.
+/// the container has mounted so far. The plan has compared the words, but there may be links among them.
 #[inline(never)]
 fn original(source: &CStr, root: &CStr, flags: u32) -> Called<Fd> {
     if flags & mount_flags::SOURCE_NOFOLLOW != 0 {
         return Err(Errno::EINVAL);
     }
-    match fs::openat2(FdRef::CWD, source, O_PATH, 0, RESOLVE_NO_SYMLINKS) {
-        Err(Errno::ELOOP) => {}
-        opened => return opened,
-    }
-    let original = fs::openat(FdRef::CWD, source, O_PATH, 0)?;
+    // The one look at its path; as without this, an automount point becomes what is mounted there.
+    let original = mount::open_tree(FdRef::CWD, source, 0)?;
     let mut buffer = [0; PATH_MAX];
     let link = proc_path(original.get())?;
     let path = fs::readlinkat(FdRef::CWD, link.as_c_str(), &mut buffer)?;
