@@ -10,7 +10,7 @@ use corten_plan::wire::{Ids, List};
 
 use crate::copy_up;
 use crate::kept::Kept;
-use crate::path::Path;
+use crate::path::{Path, decimal};
 use crate::plain;
 use crate::process;
 use crate::report::{At, Detail, Done, Failed};
@@ -312,30 +312,6 @@ fn clone_at(dir: FdRef<'_>, path: &CStr, bind: &Bind, flags: u32) -> Result<Fd, 
     Ok(tree)
 }
 
-/// A detached clone of what is bound, on which `original` is open, as it would be in a copy of this mount namespace in which all
-/// has this propagation.
-///
-/// # Errors
-/// Those of `open_tree_attr` and `mount_setattr`.
-pub fn clone_for_elsewhere(
-    original: FdRef<'_>,
-    bind: &Bind,
-    flags: u32,
-    propagation: u64,
-) -> Result<Fd, Errno> {
-    let is_recursive = flags & mount_flags::RECURSIVE != 0;
-    let own = changes(bind.set, bind.clear);
-    // At once, where the attributes are for all that is cloned.
-    let with = own.filter(|_| !is_recursive).unwrap_or_default();
-    let attr = MountAttr { propagation, ..with };
-    let recursive = if is_recursive { AT_RECURSIVE } else { 0 };
-    let tree = mount::open_tree_attr(original, c"", AT_EMPTY_PATH | recursive, &attr)?;
-    if is_recursive {
-        set(tree.get(), 0, bind.set, bind.clear)?;
-    }
-    Ok(tree)
-}
-
 /// A detached clone of the mount at `path`, or of the one that `dir` is on.
 ///
 /// # Errors
@@ -349,14 +325,17 @@ pub fn clone_tree(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd, Failed>
 }
 
 /// `mount_setattr` where there is something to do.
-fn set(tree: FdRef<'_>, flags: u32, set: u64, clear: u64) -> Result<(), Errno> {
+///
+/// # Errors
+/// Those of the call.
+pub fn set(tree: FdRef<'_>, flags: u32, set: u64, clear: u64) -> Result<(), Errno> {
     let Some(attr) = changes(set, clear) else { return Ok(()) };
     mount::setattr(tree, c"", flags | AT_EMPTY_PATH, &attr)
 }
 
 /// Attributes to set and to clear, if there are any. An access time mode that is set replaces the one that is there, which
 /// the kernel wants to be said.
-fn changes(set: u64, clear: u64) -> Option<MountAttr> {
+pub fn changes(set: u64, clear: u64) -> Option<MountAttr> {
     let replaced = if set & MOUNT_ATTR__ATIME == 0 { 0 } else { MOUNT_ATTR__ATIME };
     let attr = MountAttr { set, clear: clear | replaced, ..MountAttr::default() };
     (set != 0 || clear != 0).then_some(attr)
@@ -510,31 +489,4 @@ fn explain(detail: &mut Detail, new: &Data, errno: Errno) -> Failed {
 pub fn proc_path(fd: FdRef<'_>) -> Result<Path<32>, Errno> {
     let mut digits = [0; 10];
     Path::from_parts(&[b"/proc/self/fd/", decimal(fd.number(), &mut digits)])
-}
-
-/// The digits of a number that is not negative.
-pub fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number;
-    let mut start = digits.len();
-    for (index, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        start = index;
-        if rest == 0 {
-            break;
-        }
-    }
-    digits.get(start..).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimal_of_numbers_has_no_leading_zero() {
-        for number in [0, 7, 10, 255, i32::MAX] {
-            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
-        }
-    }
 }

@@ -12,14 +12,14 @@ use corten_plan::op::{MAX_SOURCES, mount_flags};
 use corten_plan::{Op, Stage};
 
 use crate::mask;
-use crate::mounts::{Bind, clone_for_elsewhere, proc_path};
+use crate::mounts::{Bind, changes, proc_path, set};
 use crate::report::{At, Done};
 use crate::run::Init;
 use crate::sys::abi::{
-    AT_EMPTY_PATH, CAP_MKNOD, CLONE_NEWNS, MS_PRIVATE, MountAttr, NSFS_MAGIC, O_DIRECTORY, O_PATH,
-    OPEN_TREE_NAMESPACE, PATH_MAX, RESOLVE_NO_SYMLINKS, STATX_ATTR_MOUNT_ROOT,
+    AT_EMPTY_PATH, AT_RECURSIVE, CAP_MKNOD, CLONE_NEWNS, MS_PRIVATE, MountAttr, NSFS_MAGIC,
+    O_DIRECTORY, O_PATH, OPEN_TREE_NAMESPACE, PATH_MAX, RESOLVE_NO_SYMLINKS, STATX_ATTR_MOUNT_ROOT,
 };
-use crate::sys::{Errno, Fd, FdRef, Result as Called, fs, mount, process};
+use crate::sys::{Errno, Fd, FdRef, Result as Called, close_dropped, fs, mount, process};
 
 /// Detached clones of what is to be bound.
 #[derive(Debug)]
@@ -54,6 +54,13 @@ impl Sources {
 /// See [`Stage`]; what keeps the namespace from being made is none.
 #[inline(never)]
 pub fn enter(init: &mut Init, path: &CStr, propagation: u32) -> Done {
+    let done = enter_or_copy(init, path, propagation);
+    // What leads to the host: the path of a program could name it by its number (CVE-2024-21626).
+    close_dropped();
+    done
+}
+
+fn enter_or_copy(init: &mut Init, path: &CStr, propagation: u32) -> Done {
     let Ok(outside) = Outside::open() else { return copy() };
     let prepared = prepare(init, path, propagation.into());
     let entered = prepared.and_then(|prepared| {
@@ -128,7 +135,7 @@ fn prepare(init: &Init, path: &CStr, propagation: u64) -> Called<Prepared> {
             (_, Op::MountBind { source, set, clear, must_clear, flags, .. }) => {
                 let bind = Bind { source, set, clear, must_clear };
                 let original = original(source, path, flags)?;
-                sources.hold(clone_for_elsewhere(original.get(), &bind, flags, propagation)?)?;
+                sources.hold(clone(original.get(), &bind, flags, propagation)?)?;
                 match is_tree(original.get(), flags)? {
                     true => directories.hold(original)?,
                     false => refuse_namespace(original.get())?,
@@ -162,6 +169,22 @@ fn original(source: &CStr, root: &CStr, flags: u32) -> Called<Fd> {
     let path = fs::readlinkat(FdRef::CWD, link.as_c_str(), &mut buffer)?;
     let is_apart = path.starts_with(b"/") && are_apart(path, root.to_bytes());
     if is_apart { Ok(original) } else { Err(Errno::EXDEV) }
+}
+
+/// A detached clone of what is bound, on which `original` is open, as it would be in a copy of this mount namespace in which all
+/// has this propagation.
+fn clone(original: FdRef<'_>, bind: &Bind, flags: u32, propagation: u64) -> Called<Fd> {
+    let is_recursive = flags & mount_flags::RECURSIVE != 0;
+    let own = changes(bind.set, bind.clear);
+    // At once, where the attributes are for all that is cloned.
+    let with = own.filter(|_| !is_recursive).unwrap_or_default();
+    let attr = MountAttr { propagation, ..with };
+    let recursive = if is_recursive { AT_RECURSIVE } else { 0 };
+    let tree = mount::open_tree_attr(original, c"", AT_EMPTY_PATH | recursive, &attr)?;
+    if is_recursive {
+        set(tree.get(), 0, bind.set, bind.clear)?;
+    }
+    Ok(tree)
 }
 
 /// Whether it is a directory, and is bound with all that is mounted below.
