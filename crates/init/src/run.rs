@@ -67,6 +67,8 @@ pub struct Init {
     pub is_hidden: bool,
     /// The working directory is the root file system's.
     pub is_at_root: bool,
+    /// A directory of the host has been opened: it is closed when the root is another.
+    pub leads_out: bool,
     /// Where an [`Op::Cwd`] with `retry` has gone to.
     pub cwd: Option<&'static CStr>,
     /// Somebody may take a long look at us before execve: we wait for `start`, or for hooks.
@@ -103,6 +105,7 @@ impl Init {
             has_user_namespace: false,
             is_hidden: false,
             is_at_root: false,
+            leads_out: false,
             cwd: None,
             will_wait: false,
             filter: None,
@@ -265,7 +268,7 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::Propagation { .. } | Op::Rootfs { .. } if init.sources.is_some() => Ok(()),
         Op::Pivot { .. } if init.sources.is_some() => root::stay(init),
         Op::Propagation { flags } | Op::RootPropagation { flags } => root::propagation(flags),
-        Op::PrivateParent { path } => root::private_parent(path),
+        Op::PrivateParent { path } => root::private_parent(init, path),
         Op::Rootfs { path } => root::rootfs(init, path),
         Op::OpenRoot { path } => root::open_root(init, path),
         Op::Directory { path, mode } => root::directory(init, path, mode),
