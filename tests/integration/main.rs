@@ -61,6 +61,7 @@ mod probes;
 mod process;
 mod ps;
 mod resources;
+mod root_namespace;
 mod rootfs;
 mod rootless;
 mod scheduling;
@@ -125,6 +126,7 @@ fn tests() -> Vec<Test> {
         paths::tests(),
         process::tests(),
         resources::tests(),
+        root_namespace::tests(),
         rootfs::tests(),
         rootless::tests(),
         memory_policy::tests(),

@@ -26,6 +26,7 @@ table! {
     root_path_may_be_absolute: [Root],
     root_path_that_is_no_directory_is_refused: [Root],
     root_has_nothing_of_the_host: [Root],
+    program_by_a_descriptor_of_init_is_not_the_hosts: [Root],
     no_pivot_has_the_same_root: [Root],
     masked_file_is_empty_and_cannot_be_written: [Root],
     masked_directory_is_empty_and_cannot_be_written: [Root],
@@ -121,6 +122,24 @@ fn check_around(seen: &str) -> TestResult {
 
 fn root_has_nothing_of_the_host(runtime: &Runtime) -> TestResult {
     check_around(&sh(runtime, &look_around(runtime), |_| {})?)
+}
+
+/// CVE-2024-21626: what leads out of the root is closed before the path of the program is looked up.
+fn program_by_a_descriptor_of_init_is_not_the_hosts(runtime: &Runtime) -> TestResult {
+    let program = runtime.directory().join("echo");
+    bundle::copy_busybox(&program)?;
+    let up = "../".repeat(16);
+    for word in ["", "shared", "slave"] {
+        for number in 3..=12 {
+            let path = format!("/proc/self/fd/{number}/{up}{}", program.display());
+            let bundle = runtime.bundle_with(&[&path, "of the host"], |config| {
+                config["linux"]["rootfsPropagation"] = json!(word);
+            })?;
+            let outcome = runtime.run(&bundle)?;
+            ensure!(!outcome.stdout.contains("of the host"), "{word:?}, {number}: {outcome}");
+        }
+    }
+    Ok(())
 }
 
 fn no_pivot_has_the_same_root(runtime: &Runtime) -> TestResult {

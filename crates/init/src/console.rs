@@ -6,7 +6,7 @@
 use corten_plan::{Handle, Stage};
 
 use crate::device;
-use crate::mounts::decimal;
+use crate::path::{Path, decimal};
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
@@ -87,7 +87,7 @@ fn set_size(master: FdRef<'_>, terminal: &Terminal) -> Result<(), Errno> {
 fn send(init: &mut Init, master: &Fd, number: i32) -> Done {
     let socket = init.handles.take(Handle::CONSOLE)?;
     let mut digits = [0; 10];
-    let path = crate::path::Path::<24>::from_parts(&[b"/dev/pts/", decimal(number, &mut digits)]);
+    let path = Path::<24>::from_parts(&[b"/dev/pts/", decimal(number, &mut digits)]);
     let path = path.at(Stage::Send)?;
     socket::send_fd(socket.get(), path.bytes(), master.get()).map(drop).at(Stage::Send)
 }

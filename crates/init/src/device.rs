@@ -58,7 +58,7 @@ pub fn make(init: &mut Init, path: &'static CStr, node: &Node) -> Done {
     let (dir, name) = init.parent_of(path)?;
     let made = fs::mknodat(dir, name, node.mode, number);
     // CAP_MKNOD counts in the initial user namespace only.
-    if made == Err(Errno::EPERM) && node.mode & S_IFMT != S_IFIFO {
+    if made == Err(Errno::EPERM) && node.mode & S_IFMT != S_IFIFO && init.sources.is_none() {
         return bind(init, path, node);
     }
     if made.is_err() && made != Err(Errno::EEXIST) {

@@ -31,6 +31,7 @@ mod procfs;
 mod program;
 mod report;
 mod root;
+mod root_namespace;
 mod run;
 mod seccomp;
 mod sys;

@@ -24,6 +24,8 @@ use crate::target;
 #[derive(Debug, Default)]
 pub struct Masks {
     file: Option<Fd>,
+    /// The null device, which was attached nowhere yet.
+    null: Option<Fd>,
     directory: Option<Fd>,
     /// Directories that have a tmpfs of their own.
     alone: u32,
@@ -37,6 +39,11 @@ pub struct Masks {
 const MAX_ALONE: u32 = 2;
 
 impl Masks {
+    /// From here on the null device is this one, for `/dev/null` is no longer the host's.
+    pub fn hold(&mut self, null: Option<Fd>) {
+        (self.null, self.is_inside) = (null, true);
+    }
+
     /// Closes what leads to the host.
     pub fn forget(&mut self) {
         *self = Self { is_inside: true, ..Self::default() };
@@ -84,8 +91,15 @@ fn cover_directory(masks: &mut Masks, target: FdRef<'_>, entered: bool) -> Done 
 }
 
 fn cover_file(masks: &mut Masks, target: FdRef<'_>) -> Done {
-    let is_inside = masks.is_inside;
-    attach(&mut masks.file, target, || null_file(is_inside))
+    let null = match (&masks.file, masks.null.take()) {
+        (None, Some(null)) => null,
+        (None, None) if masks.is_inside => return Err(Failed::new(Stage::Plan, Errno::EBADF)),
+        _ => return attach(&mut masks.file, target, || null_file(0)),
+    };
+    let attached = mount::move_mount(null.get(), target).at(Stage::Attach);
+    // Where it could not be attached, it may be elsewhere.
+    *if attached.is_ok() { &mut masks.file } else { &mut masks.null } = Some(null);
+    attached
 }
 
 /// Attaches a clone of `first`, or what is made, which is `first` then.
@@ -131,11 +145,12 @@ fn empty_directory(label: Option<&CStr>) -> Result<Fd, Failed> {
 
 /// A read-only mount of the host's null device: its owner and mode are the host's, and cannot be changed through it.
 /// Nothing but its number says that it is one (CVE-2025-31133); it is the clone that is looked at, and is used.
-fn null_file(is_inside: bool) -> Result<Fd, Failed> {
-    if is_inside {
-        return Err(Failed::new(Stage::Plan, Errno::EBADF));
-    }
-    let clone = read_only_clone(FdRef::CWD, c"/dev/null", 0)?;
+///
+/// # Errors
+/// See [`Stage`].
+pub fn null_file(propagation: u64) -> Result<Fd, Failed> {
+    let attr = MountAttr { propagation, ..READ_ONLY };
+    let clone = read_only_clone(FdRef::CWD, c"/dev/null", 0, &attr)?;
     let status = fs::status(clone.get()).at(Stage::Verify)?;
     let is_null = (status.kind(), status.rdev_major, status.rdev_minor) == (S_IFCHR, 1, 3);
     if is_null { Ok(clone) } else { Err(Failed::new(Stage::Verify, Errno::ENODEV)) }
@@ -149,9 +164,10 @@ pub fn read_only(init: &mut Init, path: &CStr, alone: bool) -> Done {
     let Some(target) = find(init, path)? else { return Ok(()) };
     let clone = if alone {
         // What was mounted below it all the same is read-only, too.
-        read_only_clone(target.get(), c"", AT_EMPTY_PATH | AT_RECURSIVE)?
+        read_only_clone(target.get(), c"", AT_EMPTY_PATH | AT_RECURSIVE, &READ_ONLY)?
     } else {
-        make_read_only(mount::clone_mount(target.get(), AT_RECURSIVE).at(Stage::Clone)?)?
+        let clone = mount::clone_mount(target.get(), AT_RECURSIVE).at(Stage::Clone)?;
+        make_read_only(clone, &READ_ONLY)?
     };
     mount::move_mount(clone.get(), target.get()).at(Stage::Attach)
 }
@@ -160,16 +176,22 @@ const READ_ONLY: MountAttr =
     MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
 
 /// A read-only clone of what is at `path`, by one call; where that fails by two, of which one says why.
-fn read_only_clone(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd, Failed> {
-    match mount::open_tree_attr(dir, path, flags, &READ_ONLY) {
+fn read_only_clone(
+    dir: FdRef<'_>,
+    path: &CStr,
+    flags: u32,
+    attr: &MountAttr,
+) -> Result<Fd, Failed> {
+    match mount::open_tree_attr(dir, path, flags, attr) {
         Ok(clone) => Ok(clone),
         Err(_) => {
-            make_read_only(mount::open_tree(dir, path, flags | OPEN_TREE_CLONE).at(Stage::Clone)?)
+            let clone = mount::open_tree(dir, path, flags | OPEN_TREE_CLONE).at(Stage::Clone)?;
+            make_read_only(clone, attr)
         }
     }
 }
 
-fn make_read_only(clone: Fd) -> Result<Fd, Failed> {
-    mount::setattr(clone.get(), c"", AT_EMPTY_PATH, &READ_ONLY).at(Stage::Attr)?;
+fn make_read_only(clone: Fd, attr: &MountAttr) -> Result<Fd, Failed> {
+    mount::setattr(clone.get(), c"", AT_EMPTY_PATH, attr).at(Stage::Attr)?;
     Ok(clone)
 }

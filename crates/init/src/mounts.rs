@@ -10,7 +10,7 @@ use corten_plan::wire::{Ids, List};
 
 use crate::copy_up;
 use crate::kept::Kept;
-use crate::path::Path;
+use crate::path::{Path, decimal};
 use crate::plain;
 use crate::process;
 use crate::report::{At, Detail, Done, Failed};
@@ -131,7 +131,9 @@ pub fn file_system(
     // A read-only mount cannot be copied into: that comes after.
     let later = if flags & COPY_UP != 0 { new.attr & MOUNT_ATTR_RDONLY } else { 0 };
     let made = create(&mut init.detail, new, mode, new.attr & !later);
-    let mounted = match (made, new.fallback) {
+    // Of a path of the host, outside of whose mount namespace we are, nothing may be made.
+    let fallback = new.fallback.filter(|_| init.sources.is_none());
+    let mounted = match (made, fallback) {
         (Err(Failed { errno: Errno::EPERM | Errno::EBUSY, .. }), Some(source)) => {
             init.detail.clear();
             // Mounts of the host below it are locked to it in a user namespace: without them nothing can be cloned.
@@ -274,6 +276,9 @@ fn attach_error(source_is_directory: bool, target: &Fd, errno: Errno) -> Done {
 
 /// A detached clone of what is bound, with its own attributes.
 fn clone_source(init: &mut Init, bind: &Bind, flags: u32) -> Result<Fd, Failed> {
+    if let Some(sources) = &mut init.sources {
+        return sources.next().ok_or(Failed::new(Stage::Plan, Errno::EBADF));
+    }
     match clone_at(FdRef::CWD, bind.source, bind, flags) {
         // The host's root may go where that of the container may not.
         Err(Failed { stage: Stage::Source, errno: Errno::EACCES, .. })
@@ -320,14 +325,17 @@ pub fn clone_tree(dir: FdRef<'_>, path: &CStr, flags: u32) -> Result<Fd, Failed>
 }
 
 /// `mount_setattr` where there is something to do.
-fn set(tree: FdRef<'_>, flags: u32, set: u64, clear: u64) -> Result<(), Errno> {
+///
+/// # Errors
+/// Those of the call.
+pub fn set(tree: FdRef<'_>, flags: u32, set: u64, clear: u64) -> Result<(), Errno> {
     let Some(attr) = changes(set, clear) else { return Ok(()) };
     mount::setattr(tree, c"", flags | AT_EMPTY_PATH, &attr)
 }
 
 /// Attributes to set and to clear, if there are any. An access time mode that is set replaces the one that is there, which
 /// the kernel wants to be said.
-fn changes(set: u64, clear: u64) -> Option<MountAttr> {
+pub fn changes(set: u64, clear: u64) -> Option<MountAttr> {
     let replaced = if set & MOUNT_ATTR__ATIME == 0 { 0 } else { MOUNT_ATTR__ATIME };
     let attr = MountAttr { set, clear: clear | replaced, ..MountAttr::default() };
     (set != 0 || clear != 0).then_some(attr)
@@ -481,31 +489,4 @@ fn explain(detail: &mut Detail, new: &Data, errno: Errno) -> Failed {
 pub fn proc_path(fd: FdRef<'_>) -> Result<Path<32>, Errno> {
     let mut digits = [0; 10];
     Path::from_parts(&[b"/proc/self/fd/", decimal(fd.number(), &mut digits)])
-}
-
-/// The digits of a number that is not negative.
-pub fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number;
-    let mut start = digits.len();
-    for (index, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        start = index;
-        if rest == 0 {
-            break;
-        }
-    }
-    digits.get(start..).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimal_of_numbers_has_no_leading_zero() {
-        for number in [0, 7, 10, 255, i32::MAX] {
-            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
-        }
-    }
 }

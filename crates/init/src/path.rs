@@ -167,6 +167,21 @@ pub fn is_name(path: &[u8]) -> bool {
     !matches!(path, b"" | b"." | b"..") && !path.contains(&b'/')
 }
 
+/// The digits of a number that is not negative.
+pub fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut rest = number;
+    let mut start = digits.len();
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        start = index;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,5 +273,12 @@ mod tests {
     fn go_back_above_the_missing_is_left_to_the_kernel() {
         assert_eq!(gone_back("/a/b/../../c", 2), "/a/../c");
         assert_eq!(gone_back("/a/b/../../../c/../d", 2), "/a/../../d");
+    }
+
+    #[test]
+    fn decimal_of_numbers_has_no_leading_zero() {
+        for number in [0, 7, 10, 255, i32::MAX] {
+            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
+        }
     }
 }

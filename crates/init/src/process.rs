@@ -124,6 +124,7 @@ pub fn map_ids(init: &mut Init, mount: FdRef<'_>) -> Done {
 /// # Errors
 /// [`Stage::Wait`]. When the runtime could not, init is killed.
 pub fn source(init: &mut Init) -> Result<Fd, Failed> {
+    init.leads_out = true;
     report::send(&Frame::Source { op: init.op }).at(Stage::Wait)?;
     sent_file(init)
 }

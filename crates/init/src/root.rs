@@ -18,7 +18,7 @@ use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MNT_DETACH, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_SLAVE, MountAttr,
     O_DIRECTORY, O_PATH, O_RDONLY,
 };
-use crate::sys::{Errno, FdRef, fs, mount};
+use crate::sys::{Errno, FdRef, close_dropped, fs, mount};
 use crate::target;
 
 /// How many directories up the parent mount of the root file system may be.
@@ -39,7 +39,8 @@ pub fn propagation(flags: u32) -> Done {
 /// # Errors
 /// Those of `mount_setattr`; EINVAL when no mount was found on the way up.
 #[inline(never)]
-pub fn private_parent(path: &CStr) -> Done {
+pub fn private_parent(init: &mut Init, path: &CStr) -> Done {
+    init.leads_out = true;
     let dir = fs::openat(FdRef::CWD, path, O_PATH | O_DIRECTORY, 0).at(Stage::Source)?;
     let attr = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
     // From the fd up by `..`, because the path may have links in it. EINVAL: not the root of a mount.
@@ -107,6 +108,7 @@ pub fn directory(init: &Init, path: &CStr, mode: u32) -> Done {
 /// # Errors
 /// See [`Stage`].
 pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
+    init.leads_out |= slave_old;
     let old = if slave_old {
         Some(fs::openat(FdRef::CWD, c"/", O_PATH, 0).at(Stage::Pivot)?)
     } else {
@@ -114,22 +116,37 @@ pub fn pivot(init: &mut Init, slave_old: bool) -> Done {
     };
     to_root(init)?;
     mount::pivot_here().at(Stage::Pivot)?;
-    if let Some(old) = old {
+    if let Some(old) = &old {
         let attr = MountAttr { propagation: MS_SLAVE, ..MountAttr::default() };
         mount::setattr(old.get(), c"", AT_EMPTY_PATH | AT_RECURSIVE, &attr)
             .at(Stage::Propagation)?;
     }
+    drop(old);
     // The old root lies on top of the new one now, and umount takes the topmost (pivot_root(2), "pivot_root(".", ".")").
     mount::umount(c".", MNT_DETACH).at(Stage::Unmount)?;
     enter(init);
     Ok(())
 }
 
+/// [`corten_plan::Op::Pivot`], where the root is `/` already.
+///
+/// # Errors
+/// See [`Stage`].
+pub fn stay(init: &mut Init) -> Done {
+    to_root(init)?;
+    enter(init);
+    Ok(())
+}
+
 /// The new root is `/`, and the working directory: all ways here begin with fchdir to it. What leads to the old one is
-/// closed at Ready at the latest, before others can look at us.
+/// closed at Ready at the latest, before others can look at us; its directories now, for until execve the path of a program
+/// could name one by its number (CVE-2024-21626).
 fn enter(init: &mut Init) {
     init.masks.forget();
     init.is_at_root = true;
+    if init.leads_out {
+        close_dropped();
+    }
 }
 
 fn to_root(init: &mut Init) -> Done {

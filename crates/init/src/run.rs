@@ -12,13 +12,14 @@ use crate::kept::Kept;
 use crate::mask::Masks;
 use crate::mounts::{Attributes, Bind, Data, LastMount, NewFs};
 use crate::report::{self, At, Detail, Done, Failed};
+use crate::root_namespace::Sources;
 use crate::seccomp::Filter;
 use crate::sys::abi::{SIGKILL, SIGSTOP, SchedAttr};
 use crate::sys::{self, Errno, Fd, FdRef, memory, process};
 use crate::target::Parent;
 use crate::{
-    console, credentials, device, hooks, lsm, mask, mounts, namespaces, program, root, seccomp,
-    sysctl, trace,
+    console, credentials, device, hooks, lsm, mask, mounts, namespaces, program, root,
+    root_namespace, seccomp, sysctl, trace,
 };
 
 /// Those up to 31 whose disposition can be another: not SIGKILL, not SIGSTOP.
@@ -33,8 +34,13 @@ pub struct Init {
     pub op: u16,
     /// More about its failure.
     pub detail: Detail,
+    /// All of the plan.
+    pub plan: Option<PlanReader<'static>>,
     /// The root file system, from [`Op::Rootfs`] on.
     pub root: Option<Fd>,
+    /// What is to be bound, in order, where [`Op::RootNamespace`] has left the host's mount namespace: paths of the host lead
+    /// nowhere any more.
+    pub sources: Option<Sources>,
     /// The directory of the last device or link.
     pub parent: Parent,
     /// The directory that is filled by us.
@@ -61,6 +67,8 @@ pub struct Init {
     pub is_hidden: bool,
     /// The working directory is the root file system's.
     pub is_at_root: bool,
+    /// A directory of the host has been opened: it is closed when the root is another.
+    pub leads_out: bool,
     /// Where an [`Op::Cwd`] with `retry` has gone to.
     pub cwd: Option<&'static CStr>,
     /// Somebody may take a long look at us before execve: we wait for `start`, or for hooks.
@@ -81,7 +89,9 @@ impl Init {
             handles,
             op: 0,
             detail: Detail::EMPTY,
+            plan: None,
             root: None,
+            sources: None,
             parent: Parent::default(),
             kept: None,
             last_mount: None,
@@ -95,6 +105,7 @@ impl Init {
             has_user_namespace: false,
             is_hidden: false,
             is_at_root: false,
+            leads_out: false,
             cwd: None,
             will_wait: false,
             filter: None,
@@ -172,6 +183,7 @@ fn execute_all(init: &mut Init) -> Done {
     let bytes = memory::contents(init.handles.take(Handle::PLAN)?.get()).at(Stage::Plan)?;
     let plan = PlanReader::new(bytes).map_err(|_| Failed::new(Stage::Plan, Errno::EINVAL))?;
     let flags = plan.header().flags;
+    init.plan = Some(plan.clone());
     begin(init, plan.clone(), flags & FLAG_EXPECT_PID1 != 0)?;
     let times = if flags & FLAG_TRACE != 0 { init.handles.find(Handle::TRACE) } else { None };
     for record in plan {
@@ -251,8 +263,12 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::NetworkSocket => namespaces::network_socket(init),
         Op::Sync { point } => crate::process::sync(init, point),
 
+        Op::RootNamespace { path, propagation } => root_namespace::enter(init, path, propagation),
+        // It is done.
+        Op::Propagation { .. } | Op::Rootfs { .. } if init.sources.is_some() => Ok(()),
+        Op::Pivot { .. } if init.sources.is_some() => root::stay(init),
         Op::Propagation { flags } | Op::RootPropagation { flags } => root::propagation(flags),
-        Op::PrivateParent { path } => root::private_parent(path),
+        Op::PrivateParent { path } => root::private_parent(init, path),
         Op::Rootfs { path } => root::rootfs(init, path),
         Op::OpenRoot { path } => root::open_root(init, path),
         Op::Directory { path, mode } => root::directory(init, path, mode),

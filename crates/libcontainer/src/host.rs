@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags, StatFs};
 
 use crate::error::Error;
 use crate::spec::{Process, Spec};
+use crate::sys;
 
 /// `CGROUP2_SUPER_MAGIC` of `<linux/magic.h>`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -35,6 +36,10 @@ pub struct Facts {
     pub cgroup: CgroupFacts,
     /// Security modules, as far as the configuration asks for them.
     pub modules: Modules,
+    /// Whether a mount namespace can be made of one tree: the kernel has `open_tree(OPEN_TREE_NAMESPACE)`, from Linux 7.0 on, and
+    /// this process is root in the initial user namespace. In any other one the new namespace would lack the procfs and
+    /// sysfs without which no new one may be mounted (`mount_too_revealing()` in fs/namespace.c).
+    pub root_namespaces: bool,
 }
 
 impl Facts {
@@ -50,8 +55,17 @@ impl Facts {
             last_capability: LAST_CAPABILITY,
             cgroup: CgroupFacts::read()?,
             modules: Modules::read(spec),
+            root_namespaces: euid.is_root() && has_root_namespaces(),
         })
     }
+}
+
+/// Older kernels are asked nothing.
+fn has_root_namespaces() -> bool {
+    /// `USER_NS_INIT_INO` of `<linux/nsfs.h>`.
+    const INITIAL: u64 = 0xeffffffd;
+    sys::kernel::version().is_some_and(|version| version >= (7, 0))
+        && rustix::fs::stat("/proc/self/ns/user").is_ok_and(|status| status.st_ino == INITIAL)
 }
 
 /// Whether this process is not root of the host: an ordinary user, or in a user namespace that such a user may have made.

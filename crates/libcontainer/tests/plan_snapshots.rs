@@ -43,6 +43,7 @@ fn facts() -> Facts {
             bound_to_v1: Vec::new(),
         },
         modules: Modules { apparmor: true, selinux: true },
+        root_namespaces: false,
     }
 }
 

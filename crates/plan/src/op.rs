@@ -43,6 +43,9 @@ impl<'a> Field<'a> for Handle {
 
 pub mod mount_flags;
 
+/// How many sources of bind mounts init can hold for [`Op::RootNamespace`].
+pub const MAX_SOURCES: usize = 64;
+
 #[cfg(feature = "alloc")]
 mod value;
 #[cfg(feature = "alloc")]
@@ -158,6 +161,19 @@ ops! {
 
     // -- root file system --------------------------------------------------------------------------------------
 
+    /// A mount namespace with nothing in it but the root file system at `path` (a host path, absolute), made by
+    /// `open_tree(OPEN_TREE_NAMESPACE)` and entered: it is `/` there, and the root. No mount of the host is copied, so that a start
+    /// costs the same however many there are. The sources of every [`Op::MountBind`], and the null device for [`Op::MaskPath`], are
+    /// cloned before, where they are looked up as without it.
+    ///
+    /// Where anything could come out otherwise than in a copy of the host's mounts, or fails, all is put back and init makes that
+    /// copy: `unshare(CLONE_NEWNS)`. Then the plan goes on with [`Op::Propagation`], [`Op::Rootfs`] and [`Op::Pivot`], which do
+    /// nothing else (the last makes the root the working directory).
+    RootNamespace = 41 {
+        path: &'a CStr,
+        /// `MS_SLAVE` or `MS_PRIVATE`: what [`Op::Propagation`] makes of all mounts.
+        propagation: u32,
+    }
     /// `mount(NULL, "/", NULL, flags, NULL)`: how the new mount namespace hears of the host's mounts.
     Propagation = 20 { flags: u32, }
     /// Makes the mount private that `path` lies on (found by going up from it), so that neither pivot_root fails on a

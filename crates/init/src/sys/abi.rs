@@ -43,6 +43,7 @@ pub const X_OK: u32 = 1;
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+pub const NSFS_MAGIC: u64 = 0x6e73_6673;
 pub const ST_NOEXEC: u64 = 8;
 
 // mount.h
@@ -65,6 +66,8 @@ pub const MS_STRICTATIME: u64 = 1 << 24;
 pub const MS_LAZYTIME: u64 = 1 << 25;
 pub const MNT_DETACH: u32 = 2;
 pub const OPEN_TREE_CLONE: u32 = 1;
+pub const OPEN_TREE_NAMESPACE: u32 = 2;
+pub const LSMT_ROOT: u64 = u64::MAX;
 pub const OPEN_TREE_CLOEXEC: u32 = O_CLOEXEC;
 pub const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
 pub const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
@@ -89,6 +92,7 @@ pub const CLONE_VM: u32 = 0x100;
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_NEWTIME: u32 = 0x80;
+pub const CLONE_NEWNS: u32 = 0x2_0000;
 pub const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub const IOPRIO_WHO_PROCESS: u32 = 1;
 pub const RLIMIT_NOFILE: u32 = 7;
@@ -106,6 +110,7 @@ pub const PR_CAP_AMBIENT: u32 = 47;
 pub const PR_CAP_AMBIENT_RAISE: u32 = 2;
 pub const PR_CAP_AMBIENT_CLEAR_ALL: u32 = 4;
 pub const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+pub const CAP_MKNOD: u32 = 27;
 pub const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
 pub const KEYCTL_SETPERM: u32 = 5;
 pub const KEYCTL_DESCRIBE: u32 = 6;
@@ -175,6 +180,7 @@ pub mod number {
     pub const FACCESSAT2: usize = 439;
     pub const MOUNT_SETATTR: usize = 442;
     pub const FCHMODAT2: usize = 452;
+    pub const LISTMOUNT: usize = 458;
     pub const OPEN_TREE_ATTR: usize = 467;
 
     pub use super::super::arch::number::*;
@@ -197,6 +203,16 @@ pub struct MountAttr {
     pub clear: u64,
     pub propagation: u64,
     pub userns_fd: u64,
+}
+
+/// `struct mnt_id_req`, its 24 bytes of Linux 6.8.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct MntIdReq {
+    pub size: u32,
+    pub spare: u32,
+    pub mnt_id: u64,
+    pub param: u64,
 }
 
 /// `struct statx_timestamp`.

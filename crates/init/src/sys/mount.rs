@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::abi::{self, MountAttr};
+use super::abi::{self, MntIdReq, MountAttr};
 use super::{Errno, Fd, FdRef, Result, call};
 
 /// `open_tree`; `OPEN_TREE_CLOEXEC` is added.
@@ -82,6 +82,14 @@ pub fn setattr(dir: FdRef<'_>, path: &CStr, flags: u32, attr: &MountAttr) -> Res
     let size = size_of::<MountAttr>();
     // SAFETY: `path` ends with a NUL; `attr` is a `struct mount_attr` of the size given.
     unsafe { call!(MOUNT_SETATTR, dir, path, flags, core::ptr::from_ref(attr), size) }.map(drop)
+}
+
+/// `listmount` of all that is mounted at or below the root directory of this process: how many ids there was room for.
+pub fn list(ids: &mut [u64]) -> Result<usize> {
+    let size = u32::try_from(size_of::<MntIdReq>()).unwrap_or(0);
+    let request = MntIdReq { size, mnt_id: abi::LSMT_ROOT, ..MntIdReq::default() };
+    // SAFETY: `request` is a `struct mnt_id_req` of the size that it says; the kernel writes at most `ids.len()` numbers to `ids`.
+    unsafe { call!(LISTMOUNT, &raw const request, ids.as_mut_ptr(), ids.len(), 0u32) }
 }
 
 /// `mount(2)`.

@@ -4,7 +4,7 @@ use std::fs;
 
 use corten_plan::{Op, Stage};
 
-use crate::bundle::{begin, execute, mount_proc, pivot_and_execute, run};
+use crate::bundle::{begin, bind, execute, mount_proc, pivot_and_execute, run};
 use crate::container::{Container, NAMESPACES};
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
@@ -33,6 +33,33 @@ fn pivot_with_shared_mounts_does_not_reach_the_host() {
     let outcome = run(|_| (), "true");
     assert_eq!(outcome.status, 0);
     assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+}
+
+/// Made of the root alone, or by a copy of all mounts where the kernel cannot: it is the same.
+#[test]
+fn root_namespace_has_nothing_of_the_host() {
+    const MS_SLAVE: u32 = 1 << 19;
+    let mut container = Container::new();
+    container.namespaces = NAMESPACES & !CLONE_NEWNS;
+    let rootfs = container.rootfs_path();
+    container.push(&Op::RootNamespace { path: &rootfs, propagation: MS_SLAVE });
+    container.push(&Op::Propagation { flags: MS_SLAVE | 1 << 14 });
+    container.push(&Op::Rootfs { path: &rootfs });
+    // Not one of a procfs: with such a source the copy is made.
+    let source = std::env::temp_dir().join(format!("corten-root-namespace-{}", std::process::id()));
+    fs::write(&source, "Linux\n").unwrap();
+    bind(&mut container, source.to_str().unwrap(), c"/etc/passwd", 0, 0);
+    mount_proc(&mut container);
+    container.push(&Op::MaskPath { path: c"/proc/version", file: true });
+    container.push(&Op::Pivot { slave_old: false });
+    let script = "pwd; ls /; cat /etc/passwd; wc -c </proc/version; grep -c . /proc/self/mountinfo";
+    execute(&mut container, &["sh", "-c", script]);
+    let outcome = container.run();
+    fs::remove_file(&source).unwrap();
+    assert_eq!(
+        outcome.output, "/\nbin\ndev\netc\nhome\nproc\nsys\ntmp\nLinux\n0\n4\n",
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -60,6 +60,9 @@ fn of_files(op: &Op<'_>) -> Option<String> {
         Op::Propagation { flags } | Op::RootPropagation { flags } => {
             format!("set the propagation of / to {}", join(MS, flags.into()))
         }
+        Op::RootNamespace { path, .. } => {
+            format!("make a mount namespace of {} alone, or copy all mounts", text(path))
+        }
         Op::PrivateParent { path } => format!("make the mount that {} is on private", text(path)),
         Op::Rootfs { path } => format!("mount the root file system {}", text(path)),
         Op::OpenRoot { path } => format!("open the root file system {}", text(path)),

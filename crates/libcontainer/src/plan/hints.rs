@@ -290,6 +290,11 @@ fn of_root(op: &Op<'_>, failure: &Failure<'_>) -> Option<String> {
         (Op::Rootfs { path } | Op::OpenRoot { path }, _, libc::ENOTDIR) => {
             return Some(format!("not a directory: {}", text(path)));
         }
+        // In the words of clone3, which makes the namespace elsewhere.
+        (Op::RootNamespace { .. }, Stage::Op, libc::EPERM) => "new namespaces need CAP_SYS_ADMIN",
+        (Op::RootNamespace { .. }, Stage::Op, libc::ENOSPC) => {
+            "a limit of /proc/sys/user/max_*_namespaces is reached"
+        }
         (Op::Pivot { .. }, Stage::Pivot, libc::EINVAL) => {
             "the old root is no mount that can be replaced (an initramfs?): try --no-pivot"
         }

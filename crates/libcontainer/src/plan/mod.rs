@@ -30,6 +30,7 @@ mod process;
 mod program;
 pub(crate) mod properties;
 mod resources;
+mod root_namespace;
 mod rootfs;
 mod seccomp;
 mod steps;
@@ -106,7 +107,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     // Their defaults allocate nothing: all in them is empty.
     let (no_linux, no_hooks) = (Linux::default(), Hooks::default());
     let linux = spec.linux.as_ref().unwrap_or(&no_linux);
-    let inputs = Inputs {
+    let mut inputs = Inputs {
         bundle,
         facts,
         request,
@@ -119,6 +120,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
     };
     user_namespace::check_caller(linux, &inputs.process.user, facts)?;
     let mounts = mounts::read(&spec.mounts, &rootfs::path(&inputs));
+    inputs.namespaces.copies_no_mounts = root_namespace::is_enough(&inputs, &mounts);
     let mut warnings = warnings(&inputs);
     let spawn = inputs.namespaces.spawn(inputs.linux, facts);
     let cgroup = cgroup::plan(&inputs, &mounts, &mut warnings)?;

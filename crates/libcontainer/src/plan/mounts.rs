@@ -2,11 +2,12 @@
 //!
 //! Runs in: any process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use corten_plan::Op;
+use corten_plan::op::MAX_SOURCES;
 use corten_plan::op::mount_flags::{
     COPY_UP, ID_MAP, KEPT, MAY_COVER_PROC, MODE_OF_TARGET, NO_SYMLINKS, PLAIN, RECURSIVE,
     SOURCE_IS_PROC,
@@ -22,7 +23,7 @@ use super::words::{
     CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, MOUNT_ATTR_RDONLY, MS_RDONLY,
     MS_REC, MS_REMOUNT,
 };
-use super::{Inputs, cgroup, id_maps, namespaces};
+use super::{Inputs, cgroup, id_maps, namespaces, rootfs};
 use crate::spec::{Mount, SpecError};
 
 const POINTER: &str = "/mounts";
@@ -93,6 +94,25 @@ pub(super) fn make(
         namespaces::enter_network(steps);
     }
     Ok(())
+}
+
+/// Whether the mounts are the same where nothing of the host is to be seen but what is bound, whose sources are opened before all
+/// others are made.
+pub(super) fn need_no_host(inputs: &Inputs<'_>, mounts: &[PlannedMount<'_>]) -> bool {
+    let rootfs = rootfs::path(inputs);
+    let mut covered = BTreeSet::new();
+    let mut are_ordered = true;
+    for mount in mounts {
+        // mountinfo has them in the order in which they came to be, and who looks for a mount point takes its last one.
+        if mount.is_bind() {
+            are_ordered &= !covered.contains(&mount.target);
+        } else {
+            covered.insert(&mount.target);
+        }
+    }
+    are_ordered
+        && mounts.iter().filter(|mount| mount.is_bind()).count() <= MAX_SOURCES
+        && mounts.iter().all(|mount| mount.needs_no_host(&inputs.bundle.dir, &rootfs))
 }
 
 /// Whether `path` lies in a file system that the plan mounts, and nothing of the plan is mounted on a part of it.
@@ -167,6 +187,17 @@ impl<'a> PlannedMount<'a> {
         let is_sysfs = self.mount.mount_type == "sysfs";
         let is_mapped = self.options.id_map.is_some() || !self.mount.uid_mappings.is_empty();
         self.is_bind() || is_sysfs || is_mapped || !self.is_pathless()
+    }
+
+    /// mount(2) takes paths, and init's way to give it a descriptor leads through the host's procfs. A source in the root file
+    /// system may be a mount of the container, and what lies above it has the container's mounts in it.
+    fn needs_no_host(&self, bundle: &Path, rootfs: &Path) -> bool {
+        if !self.is_bind() {
+            return self.is_pathless() && self.is_detached_first();
+        }
+        let source = clean(bundle.join(&self.mount.source));
+        let is_apart = !is_within(&source, rootfs) && !is_within(rootfs, &source);
+        is_apart && self.is_detached_first()
     }
 
     fn is_below(&self, path: &Path) -> bool {

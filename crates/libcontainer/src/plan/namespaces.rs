@@ -38,6 +38,8 @@ pub(super) struct Namespaces {
     /// Those that are joined: as config.json has them, then a mount namespace, which takes the host's procfs away, then a
     /// user namespace, which takes the rights to those that it does not own.
     pub joined: Vec<NamespacePath>,
+    /// Whether init makes a mount namespace of the root file system alone ([`Op::RootNamespace`]).
+    pub copies_no_mounts: bool,
 }
 
 impl Namespaces {
@@ -82,7 +84,8 @@ impl Namespaces {
         let joins_user = self.has(CLONE_NEWUSER) && !self.is_new(CLONE_NEWUSER);
         let network_ahead = self.is_network_ahead();
         let elsewhere = if network_ahead { CLONE_NEWNET } else { 0 };
-        let by_clone = self.new & !(CLONE_NEWTIME | self.by_init() | elsewhere);
+        let later = if self.copies_no_mounts { CLONE_NEWNS } else { 0 };
+        let by_clone = self.new & !(CLONE_NEWTIME | self.by_init() | elsewhere | later);
         // The first stage joins before it makes a user namespace: afterwards it may not.
         let of_stage = if two_stages { CLONE_NEWPID | CLONE_NEWUSER } else { 0 };
         SpawnPlan {

@@ -78,13 +78,24 @@ pub(super) fn enter(steps: &mut Steps, inputs: &Inputs<'_>) -> Result<(), SpecEr
         let text = "[r]private is not safe without pivot_root (--no-pivot)";
         return Err(SpecError::new(PROPAGATION, text));
     }
+    let first = first_propagation(given);
+    if inputs.namespaces.copies_no_mounts {
+        let propagation = word(first & !MS_REC);
+        steps.push("/linux/namespaces", &Op::RootNamespace { path: &path, propagation });
+    }
     let origin = given.map_or(Origin::Always, |_| PROPAGATION.into());
-    steps.push(origin, &Op::Propagation { flags: word(first_propagation(given)) });
+    steps.push(origin, &Op::Propagation { flags: word(first) });
     if needs_private_parent(given) {
         steps.push(ROOT, &Op::PrivateParent { path: &path });
     }
     steps.push(ROOT, &Op::Rootfs { path: &path });
     Ok(())
+}
+
+/// Whether every mount of the container becomes a slave of the host's, or private, before anything else, and stays so.
+pub(super) fn is_cut_off(linux: &Linux) -> bool {
+    let given = given_propagation(linux);
+    !needs_private_parent(given) && given.is_none_or(|flags| flags & (MS_PRIVATE | MS_SLAVE) != 0)
 }
 
 /// How the mounts that were copied from the host hear of it.

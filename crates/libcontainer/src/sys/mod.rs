@@ -10,6 +10,7 @@ pub mod bpf;
 #[cfg(test)]
 pub mod confine;
 pub mod idle;
+pub mod kernel;
 pub mod limit;
 pub mod mount;
 pub mod namespace;

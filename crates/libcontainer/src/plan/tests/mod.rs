@@ -7,6 +7,7 @@ mod mounts;
 mod order;
 mod process;
 mod pure;
+mod root_namespace;
 mod seccomp;
 
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ pub(super) fn facts() -> Facts {
             bound_to_v1: Vec::new(),
         },
         modules: Modules { apparmor: true, selinux: true },
+        root_namespaces: false,
     }
 }
 
