@@ -97,6 +97,7 @@ impl Client {
                 "docker-compose",
                 "rootlesskit",
                 "slirp4netns",
+                "iproute2",
                 "apparmor",
                 "crun",
                 "runc",
