@@ -4,11 +4,10 @@
 # asked many things at once, and most flows of the CRI share one pod.
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-image=localhost/tiny:1
-state=/run/containerd/runc
 tasks=/run/containerd/io.containerd.runtime.v2.task
 cri_port=10350
 
+. "$here/containerd/daemon.sh"
 . "$here/containerd/image.sh"
 . "$here/containerd/ctr.sh"
 . "$here/containerd/cri.sh"
@@ -32,31 +31,6 @@ profile() {
 # A profile with which mkdir(2) fails with EXDEV, which nothing else gives.
 no_mkdir() {
     echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 18}]}' > "$work/seccomp.json"
-}
-
-# version 2 is read by containerd 1.7 and 2.
-configure() {
-    local cri='plugins."io.containerd.grpc.v1.cri"'
-    cat > /etc/containerd/config.toml <<END
-version = 2
-[$cri]
-  sandbox_image = "$image"
-  [$cri.cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "/etc/cni/net.d"
-  [$cri.containerd]
-    default_runtime_name = "tested"
-  [$cri.containerd.runtimes.tested]
-    runtime_type = "io.containerd.runc.v2"
-    [$cri.containerd.runtimes.tested.options]
-      BinaryName = "$RUNTIME"
-      SystemdCgroup = $([ "$DRIVER" = systemd ] && echo true || echo false)
-END
-    mkdir -p /etc/cni/net.d
-    cat > /etc/cni/net.d/10-flows.conflist <<END
-{"cniVersion": "1.0.0", "name": "flows", "plugins": [{"type": "bridge", "bridge": "cni0", "isGateway": true,
- "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}}, {"type": "loopback"}]}
-END
 }
 
 setup() {
