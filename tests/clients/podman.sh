@@ -231,8 +231,7 @@ pause() {
     up paused localhost/tiny sleep 1000
     podman pause paused
     same paused "$(field paused .State.Status)"
-    same 'frozen 1' "$(grep frozen "/sys/fs/cgroup$(field paused .State.CgroupPath)/cgroup.events" ||
-        grep frozen "/sys/fs/cgroup$(dirname "$(field paused .State.CgroupPath)")/cgroup.events")"
+    same 'frozen 1' "$(grep frozen "/sys/fs/cgroup$(cut -d : -f 3 "/proc/$(field paused .State.Pid)/cgroup")/cgroup.events")"
     exits 255 podman exec paused true
     podman unpause paused
     podman exec paused true
