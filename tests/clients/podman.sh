@@ -323,9 +323,12 @@ volumes() {
 # An id-mapped mount of a directory whose owner is root outside and inside, in a container whose root is somebody else.
 volume_idmap() {
     as_root
+    needs 'id-mapped mounts, which runc has since 1.2' idmaps
     mkdir "$work/owned"; touch "$work/owned/file"
     same 0 "$(once --uidmap 0:100000:1000 --gidmap 0:100000:1000 -v "$work/owned:/owned:idmap" localhost/tiny stat -c %u /owned/file)"
 }
+
+idmaps() { [[ $("$RUNTIME" --version) != 'runc version 1.1.'* ]]; }
 
 tmpfs_and_read_only() {
     local said
