@@ -276,7 +276,8 @@ ctr_metrics_ps_delete() {
     matches "$metrics" 'memory.usage_limit +67108864'
     matches "$metrics" 'pids.current +3'
     same "$(sort "$(processes_of "$(cgroup metrics)")/cgroup.procs")" "$(ctr task ps metrics | awk 'NR > 1 { print $1 }' | sort)"
-    has "$("$RUNTIME" --root $state/flows ps metrics)" 'sleep 2001'
+    # (crun's ps has pids only.)
+    [ "$runtime_name" = crun ] || has "$("$RUNTIME" --root $state/flows ps metrics)" 'sleep 2001'
     same 3 "$("$RUNTIME" --root $state/flows ps --format json metrics | jq length)"
     exits 1 ctr task rm metrics
     matches "$output" 'must be stopped|running'
