@@ -21,6 +21,9 @@ images() {
     printf 'www-data:x:33:33::/var/www:/bin/sh\nother:x:1002:1002::/home:/bin/sh\n' >> "$work/rootfs/etc/passwd"
     printf 'www-data:x:33:\nusers:x:100:\ngroup-defined-in-image:x:50000:default-user\n' >> "$work/rootfs/etc/group"
     sed -i /^user:/d "$work/rootfs/etc/passwd" "$work/rootfs/etc/group"
+    # Debian's busybox has no pgrep.
+    printf '#!/bin/sh\nps -o pid,comm | while read -r pid name; do [ "$name" != "$1" ] || { echo "$pid"; }; done\n' > "$work/rootfs/bin/pgrep"
+    chmod 755 "$work/rootfs/bin/pgrep"
     named $image '"Cmd": ["sh", "-c", "trap '\''exit 0'\'' TERM; while :; do sleep 1000 & wait; done"]'
     named $tests/busybox:1.29-2
     named $tests/nginx:1.14-2 '"Cmd": ["httpd", "-f", "-p", "80", "-h", "/var/www"]'
@@ -52,7 +55,7 @@ import xml.etree.ElementTree as xml
 counts = {"passed": 0, "failed": 0}
 skipped = 0
 for case in xml.parse(sys.argv[1]).iter("testcase"):
-    name, status = case.get("name").removeprefix("[It] [k8s.io] "), case.get("status")
+    name, status = case.get("name").removeprefix("[It] [k8s.io] ").removesuffix(" [Conformance]"), case.get("status")
     seconds = round(float(case.get("time")))
     if status == "passed" and case.get("name").startswith("[It]"):
         counts["passed"] += 1
