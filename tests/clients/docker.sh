@@ -863,7 +863,8 @@ userns_remap() {
 # The user `lab`, its systemd, RootlessKit, slirp4netns; Debian ships the script as an example.
 rootless() {
     local script=/usr/share/docker.io/contrib/dockerd-rootless.sh
-    needs 'rootlesskit and slirp4netns' command -v rootlesskit slirp4netns
+    # rootlesskit sets the network up by slirp4netns, nsenter and ip.
+    needs 'rootlesskit, slirp4netns and ip' sh -c 'command -v rootlesskit && command -v slirp4netns && command -v ip'
     needs "$script" test -f $script
     needs 'the user lab' id lab
     systemctl stop docker.service docker.socket containerd.service
@@ -878,7 +879,7 @@ rootless() {
     systemctl --user -M lab@.host reset-failed rootless-docker.service 2> /dev/null || :
     # dockerd gives its containerd 15 seconds, which a slow machine may not keep at the first time.
     systemd-run --user -M lab@.host --quiet --unit rootless-docker -p Delegate=yes -p Restart=on-failure -p RestartSec=1 --setenv=PATH=/usr/local/bin:/usr/sbin:/usr/bin sh $script
-    trap 'journalctl --no-pager -n 20 _SYSTEMD_USER_UNIT=rootless-docker.service; systemctl --user -M lab@.host stop rootless-docker.service; systemctl start containerd.service' EXIT
+    trap 'journalctl --no-pager -o cat _SYSTEMD_USER_UNIT=rootless-docker.service | grep -v "^+ " | tail -n 20; systemctl --user -M lab@.host stop rootless-docker.service; systemctl start containerd.service' EXIT
     until_ok 200 test -S /run/user/1000/docker.sock
     until_ok 100 lab docker version
     has "$(lab docker info)" rootless

@@ -97,6 +97,39 @@ run_terminal() {
     has "$(cat "$work/shown")" '<some words>'
 }
 
+# What goes through conmon, to a process that was there before: what it says comes, what is typed goes to it. The exit code is start's;
+# Podman's attach has none.
+attach() {
+    local reply='echo ready; while read -r line; do echo "<$line>"; [ "$line" != end ] || exit 8; done'
+    made+=(replies)
+    trap 'podman rm -f -t 0 "${made[@]}" > /dev/null' EXIT
+    podman create -i --name replies --network none localhost/tiny sh -c "$reply" > /dev/null
+    exits 8 podman start --attach --interactive replies < <(printf 'some words\nend\n')
+    same $'ready\n<some words>\n<end>' "$output"
+    podman start replies > /dev/null
+    exits 0 podman attach replies < <(printf 'other words\nend\n')
+    same $'<other words>\n<end>' "$output"
+    same 8 "$(podman wait replies)" 'exit code'
+    exits 125 podman attach replies
+}
+
+# The terminal is that of the container; its size follows; the keys to detach, each read by itself, leave the container as it is.
+attach_terminal() {
+    up shell -it localhost/tiny sh
+    mkfifo "$work/keys"
+    script -qec "stty rows 33 cols 77; $(printf '%q ' "${engine[@]}") attach shell" /dev/null < "$work/keys" > "$work/seen" &
+    local pid=$! code=0
+    exec 9> "$work/keys"
+    until_ok 60 terminal_says '33 77'
+    printf '\020' >&9; sleep 1; printf '\021' >&9
+    wait $pid || code=$?
+    exec 9>&-
+    same 0 $code 'exit code'
+    is_running shell
+    matches "$(podman exec shell ps -o tty,comm)" '136,0 +sh'
+}
+terminal_says() { printf 'stty size\r' >&9; sleep 2; grep -q "$1" "$work/seen"; }
+
 run_settings() {
     local said
     said=$(once --user 1000:2000 --workdir /var/tmp --env 'A=b c' --hostname named --ulimit nofile=200:300 --umask 027 --cap-drop all \
@@ -198,8 +231,7 @@ pause() {
     up paused localhost/tiny sleep 1000
     podman pause paused
     same paused "$(field paused .State.Status)"
-    same 'frozen 1' "$(grep frozen "/sys/fs/cgroup$(field paused .State.CgroupPath)/cgroup.events" ||
-        grep frozen "/sys/fs/cgroup$(dirname "$(field paused .State.CgroupPath)")/cgroup.events")"
+    same 'frozen 1' "$(grep frozen "/sys/fs/cgroup$(cut -d : -f 3 "/proc/$(field paused .State.Pid)/cgroup")/cgroup.events")"
     exits 255 podman exec paused true
     podman unpause paused
     podman exec paused true
@@ -291,9 +323,12 @@ volumes() {
 # An id-mapped mount of a directory whose owner is root outside and inside, in a container whose root is somebody else.
 volume_idmap() {
     as_root
+    needs 'id-mapped mounts, which runc has since 1.2' idmaps
     mkdir "$work/owned"; touch "$work/owned/file"
     same 0 "$(once --uidmap 0:100000:1000 --gidmap 0:100000:1000 -v "$work/owned:/owned:idmap" localhost/tiny stat -c %u /owned/file)"
 }
+
+idmaps() { [[ $("$RUNTIME" --version) != 'runc version 1.1.'* ]]; }
 
 tmpfs_and_read_only() {
     local said
@@ -487,17 +522,22 @@ build() {
     podman rmi -f localhost/built > /dev/null
 }
 
-# Podman's generator makes the unit: `podman run --cgroups=split`, in the service's own cgroup.
+# quadlet_unit NAME LINE...: Podman's generator makes NAME.service of the container NAME with these lines; stopped and removed at the flow's end.
+session=--system units=/etc/containers/systemd
+[ $who = root ] || { session=--user units=$HOME/.config/containers/systemd; }
+quadlet_unit() {
+    local name=$1; shift
+    mkdir -p "$units"
+    trap "systemctl $session stop $name.service; rm $units/$name.container; systemctl $session daemon-reload" EXIT
+    printf '[Container]\nContainerName=%s\nGlobalArgs=%s\nNetwork=none\n' "$name" "${engine[*]:1}" > "$units/$name.container"
+    printf '%s\n' "$@" '[Service]' MemoryMax=48M TimeoutStartSec=200 TimeoutStopSec=200 >> "$units/$name.container"
+    systemctl $session daemon-reload
+}
+
+# `podman run --cgroups=split`, in the service's own cgroup.
 quadlet() {
     limits_work
-    local directory=/etc/containers/systemd session=--system
-    [ $who = root ] || { directory=$HOME/.config/containers/systemd session=--user; }
-    mkdir -p "$directory"
-    trap 'systemctl '$session' stop ours.service; rm '"$directory"'/ours.container; systemctl '$session' daemon-reload' EXIT
-    printf '[Container]\nImage=localhost/tiny\nContainerName=ours\nGlobalArgs=%s\nNetwork=none\nExec=sleep 1000\n' \
-        "${engine[*]:1}" > "$directory/ours.container"
-    printf '[Service]\nMemoryMax=48M\nTimeoutStartSec=200\nTimeoutStopSec=200\n' >> "$directory/ours.container"
-    systemctl $session daemon-reload
+    quadlet_unit ours Image=localhost/tiny 'Exec=sleep 1000'
     systemctl $session start ours.service || { journalctl -n 30 --no-pager; exit 1; }
     same active "$(systemctl $session is-active ours.service)"
     same "$runtime_name" "$(basename "$(field ours .OCIRuntime)")" OCIRuntime
@@ -505,6 +545,24 @@ quadlet() {
     same 50331648 "$(systemctl $session show -P MemoryMax ours.service)" 'the limit of the service'
     systemctl $session stop ours.service
     exits 1 podman container exists ours
+}
+
+# The service's manager hears of the container's own READY=1, not before it and not of Podman.
+sdnotify() {
+    limits_work
+    mkdir "$work/told"
+    quadlet_unit told 'Image=localhost/machine' 'Volume=/usr:/usr:ro' "Volume=$work/told:/told" 'Notify=true' \
+        "Exec=/usr/bin/sh -c 'echo \$\$NOTIFY_SOCKET > /told/socket; until [ -e /told/go ]; do sleep 0.2; done; systemd-notify --ready; exec sleep 1000'"
+    systemctl $session start --no-block told.service
+    until_ok 120 test -s "$work/told/socket"
+    has "$(cat "$work/told/socket")" /notify
+    sleep 1
+    same activating "$(systemctl $session is-active told.service || true)" 'before READY=1'
+    touch "$work/told/go"
+    until_ok 60 systemctl $session is-active told.service
+    same "$runtime_name" "$(basename "$(field told .OCIRuntime)")" OCIRuntime
+    same conmon "$(cat "/proc/$(systemctl $session show -P MainPID told.service)/comm")" 'the main process'
+    systemctl $session stop told.service
 }
 
 # corten has no CRIU: Podman is told so, and the container runs on.
@@ -582,10 +640,10 @@ add_user() {
 [ $who = user ] || prepare
 if [ $who = root ]; then as_user_too & user=$!; fi
 images || { echo 'podman import failed'; exit 1; }
-flows runtime_made_it run_exit_code run_terminal run_settings run_fds detached_logs error_classes error_mount \
+flows runtime_made_it run_exit_code run_terminal attach attach_terminal run_settings run_fds detached_logs error_classes error_mount \
     exec_codes exec_settings exec_terminal stats top pause update stop_by_signal stop_by_force kill_and_restart healthcheck \
     pod pod_limits volumes volume_idmap tmpfs_and_read_only secrets device limits oom no_cgroup \
     userns_auto keep_id uidmap keep_groups seccomp no_new_privileges apparmor mask_unmask privileged \
-    init systemd network kube quadlet build checkpoint nothing_left
+    init systemd network kube quadlet sdnotify build checkpoint nothing_left
 if [ $who = root ]; then wait "$user"; add_user; fi
 finish

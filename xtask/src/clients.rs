@@ -45,6 +45,8 @@ enum Client {
     Package,
     /// README.md's own commands.
     ByHand,
+    /// critest of cri-tools, which $CRITEST names, against containerd's CRI.
+    Critest,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -61,6 +63,7 @@ impl Client {
             Self::Docker => "docker.sh",
             Self::Package => "package.sh",
             Self::ByHand => "by_hand.sh",
+            Self::Critest => "critest.sh",
         }
     }
 
@@ -97,6 +100,7 @@ impl Client {
                 "docker-compose",
                 "rootlesskit",
                 "slirp4netns",
+                "iproute2",
                 "apparmor",
                 "crun",
                 "runc",
@@ -104,11 +108,27 @@ impl Client {
             ],
             Self::Package => &["podman", "crun", "runc", "apparmor", "fuse-overlayfs"],
             Self::ByHand => &["crun", "runc"],
+            Self::Critest => &[
+                "containerd",
+                "crun",
+                "runc",
+                "containernetworking-plugins",
+                "apparmor",
+                "iproute2",
+                "iptables",
+                "python3",
+            ],
         }
     }
 
     /// What the VM has beside the scripts: corten where callers look for it, unless the flows install it themselves.
     fn files(self, scripts: &Path) -> Result<vm::Extra> {
+        if matches!(self, Self::Critest) {
+            let program = env::var_os("CRITEST").context("CRITEST names no critest")?;
+            let mut files = vm::corten_at(machine::build(Profile::Release, &[])?);
+            files.push((PathBuf::from(program), scripts.join("critest")));
+            return Ok(files);
+        }
         if !matches!(self, Self::Package) {
             return Ok(vm::corten_at(machine::build(Profile::Release, &[])?));
         }

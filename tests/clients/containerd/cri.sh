@@ -98,7 +98,7 @@ cri_pod() {
     init=$(jq -r '.info.info | fromjson | .pid' <<< "$status")
     same "$RUNTIME" "$(jq -r .binary_name "$tasks/k8s.io/$pod/options.json")"
     same "$init running" "$("$RUNTIME" --root $state/k8s.io state "$pod" | jq -r '"\(.pid) \(.status)"')"
-    same "0::$(cgroup_of single "$pod" | sed s,^/sys/fs/cgroup,,)" "$(cat "/proc/$init/cgroup")"
+    same "0::$(processes_of "$(cgroup_of single "$pod")" | sed s,^/sys/fs/cgroup,,)" "$(cat "/proc/$init/cgroup")"
     cri StopPodSandbox "{\"pod_sandbox_id\": \"$pod\"}"
     missing "/proc/$init"
     cri RemovePodSandbox "{\"pod_sandbox_id\": \"$pod\"}"
