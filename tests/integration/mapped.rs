@@ -51,6 +51,10 @@ const EXCEPTIONS: &[(&[&str], &str)] = &[
         "init is let go ahead only where there is no user namespace",
     ),
     (
+        &["root_namespace::"],
+        "with a user namespace all mounts are copied, and those of the host are locked",
+    ),
+    (
         &["namespaces::kinds_of_a_pod_are_shared"],
         "the kernel permits no mqueue of an IPC namespace that belongs to another user namespace",
     ),

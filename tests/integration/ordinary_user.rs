@@ -282,6 +282,10 @@ const EXCEPTIONS: &[(&str, &[&str])] = &[
     ),
     ("asked of the system's systemd", &["systemd::"]),
     (
+        "only root may mount on the host, and makes a mount namespace of the root alone",
+        &["root_namespace::"],
+    ),
+    (
         "exec's listener is taken from a process that is not the user's any more (pidfd_getfd(2))",
         &["seccomp_notify::process_of_exec_has_a_listener_of_its_own"],
     ),
