@@ -12,9 +12,6 @@ cri_port=10350
 . "$here/containerd/ctr.sh"
 . "$here/containerd/cri.sh"
 
-# processes_of CGROUP: where in it the processes are. crun makes a cgroup of its own for them below a unit of systemd.
-processes_of() { case $runtime_name-$DRIVER in crun-systemd) echo "$1/container" ;; *) echo "$1" ;; esac; }
-
 missing() { [ ! -e "$1" ]; }
 not() { ! "$@"; }
 ends() { ! kill -0 "$1" 2> /dev/null; }

@@ -3,7 +3,8 @@
 # `critest`, beside this script. The images that it would pull are there already, under their names: each is a busybox.
 #
 # What it tests of images and registries, of NRI and of SELinux is left out: no runtime is in it. So is NoNewPrivs, which takes a
-# set-user-ID program that says who it is, for which the kernel takes no script.
+# set-user-ID program that says who it is, for which the kernel takes no script, and what asks for nginx's own processes or for ipcs;
+# MaskedPaths, since the shell of Debian's busybox is its own masked `ls`; execSync with timeout, which on this image fails on runc too.
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 . "$here/containerd/daemon.sh"
 . "$here/containerd/image.sh"
@@ -21,12 +22,10 @@ images() {
     printf 'www-data:x:33:33::/var/www:/bin/sh\nother:x:1002:1002::/home:/bin/sh\n' >> "$work/rootfs/etc/passwd"
     printf 'www-data:x:33:\nusers:x:100:\ngroup-defined-in-image:x:50000:default-user\n' >> "$work/rootfs/etc/group"
     sed -i /^user:/d "$work/rootfs/etc/passwd" "$work/rootfs/etc/group"
-    # Debian's busybox has no pgrep.
-    printf '#!/bin/sh\nps -o pid,comm | while read -r pid name; do [ "$name" != "$1" ] || { echo "$pid"; }; done\n' > "$work/rootfs/bin/pgrep"
-    chmod 755 "$work/rootfs/bin/pgrep"
     named $image '"Cmd": ["sh", "-c", "trap '\''exit 0'\'' TERM; while :; do sleep 1000 & wait; done"]'
     named $tests/busybox:1.29-2
     named $tests/nginx:1.14-2 '"Cmd": ["httpd", "-f", "-p", "80", "-h", "/var/www"]'
+    named $tests/httpd:2.4.39-4 '"Cmd": ["httpd", "-f", "-p", "80", "-h", "/var/www"]'
     named $staging/hostnet-nginx-amd64:latest '"Cmd": ["httpd", "-f", "-p", "12003", "-h", "/var/www"]'
     named $staging/test-image-predefined-group:latest '"User": "1000"'
     named $staging/test-image-user-uid:latest '"User": "1002"'
@@ -40,6 +39,8 @@ images() {
 setup() {
     configure '{"type": "portmap", "capabilities": {"portMappings": true}}'
     modprobe -a bridge br_netfilter veth
+    # It loads profiles by sudo.
+    command -v sudo || { printf '#!/bin/sh\nexec "$@"\n' > /usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo; }
     images
     systemctl restart containerd
     until_ok 120 ctr version
@@ -80,7 +81,7 @@ cd "$work" || exit
 only=()
 [ -z "$ONLY" ] || only=(-ginkgo.focus "$ONLY")
 "$here/critest" -runtime-endpoint unix:///run/containerd/containerd.sock -ginkgo.junit-report "$work/report" -ginkgo.no-color -ginkgo.seed 1 \
-    "${only[@]}" -ginkgo.skip Image -ginkgo.skip NRI -ginkgo.skip SELinux -ginkgo.skip NoNewPrivs > "$work/log" 2>&1
+    "${only[@]}" -ginkgo.skip Image -ginkgo.skip NRI -ginkgo.skip SELinux -ginkgo.skip NoNewPrivs -ginkgo.skip 'HostPID|HostIpc|ContainerPID|MaskedPaths|execSync with timeout' > "$work/log" 2>&1
 [ -s "$work/report" ] || { cat "$work/log"; exit 1; }
 report "$work/report"
 code=$?

@@ -109,7 +109,11 @@ exit_codes() {
     exits 9 docker start -a died
 }
 
+# runcs_words: Docker tells 126 from 127 by them, and the flows look for them.
+runcs_words() { needs "the words of runc's messages, which Docker looks for: crun has its own" test "$runtime_name" != crun; }
+
 errors() {
+    runcs_words
     exits 127 once tiny nosuch
     has "$output" 'exec: "nosuch": executable file not found in $PATH'
     exits 127 once tiny /no/such
@@ -131,6 +135,7 @@ errors() {
 
 # Found by execve(2) only, at start: no engine's error, the container's.
 errors_at_start() {
+    runcs_words
     local code=0
     output=$(once tiny /bin/script 2>&1) || code=$?
     has "$output" 'exec format error'
@@ -274,13 +279,13 @@ cgroup_place() {
     up place --cgroupns host tiny sleep 1000
     id=$(about place '{{.Id}}')
     case $DRIVER in
-        systemd) same "0::/system.slice/docker-$id.scope" "$(docker exec place cat /proc/1/cgroup)" ;;
+        systemd) same "0::$(processes_of "/system.slice/docker-$id.scope")" "$(docker exec place cat /proc/1/cgroup)" ;;
         *) same "0::/docker/$id" "$(docker exec place cat /proc/1/cgroup)" ;;
     esac
     # exec is in the container's cgroup.
     same "$(docker exec place cat /proc/1/cgroup)" "$(docker exec place cat /proc/self/cgroup)"
     case $DRIVER in
-        systemd) matches "$(once --cgroupns host --cgroup-parent my-own.slice tiny cat /proc/self/cgroup)" '^0::/my.slice/my-own.slice/docker-[0-9a-f]{64}.scope$' ;;
+        systemd) matches "$(once --cgroupns host --cgroup-parent my-own.slice tiny cat /proc/self/cgroup)" '^0::/my.slice/my-own.slice/docker-[0-9a-f]{64}.scope(/container)?$' ;;
         *) matches "$(once --cgroupns host --cgroup-parent /my/own tiny cat /proc/self/cgroup)" '^0::/my/own/[0-9a-f]{64}$' ;;
     esac
 }
@@ -288,6 +293,7 @@ cgroup_place() {
 # ---- exec
 
 exec_codes() {
+    runcs_words
     up box tiny sleep 1000
     exits 7 docker exec box sh -c 'echo from-exec; exit 7'
     same from-exec "$output"

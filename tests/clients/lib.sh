@@ -62,6 +62,9 @@ until_ok() {
     done
 }
 
+# processes_of CGROUP: where in it the processes are. crun makes a cgroup of its own for them below a unit of systemd.
+processes_of() { case $runtime_name-$DRIVER in crun-systemd) echo "$1/container" ;; *) echo "$1" ;; esac; }
+
 # rootfs DIR: a root file system of the static busybox, made on the spot.
 rootfs() {
     mkdir -p "$1"/{bin,sbin,etc,proc,sys,dev,tmp,run,root,home,var/tmp,usr/bin,mnt}
