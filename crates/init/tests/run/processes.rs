@@ -26,7 +26,10 @@ fn fork_makes_pid_1_of_a_new_pid_namespace_and_gives_its_pidfd() {
     pivot_and_execute(&mut container, "echo $$; exit 5");
     let outcome = container.run();
     assert_eq!((outcome.output.as_str(), outcome.status), ("1\n", 5), "{outcome:?}");
-    assert_eq!(outcome.frames, [Seen::Forked, Seen::Reached(Point::Ready)]);
+    // Both have the socket, and go on at the same time: whose frame is first is nobody's business.
+    let all = [Seen::Forked, Seen::Reached(Point::Ready)];
+    let is_there = |frame| outcome.frames.contains(frame);
+    assert!(outcome.frames.len() == all.len() && all.iter().all(is_there), "{outcome:?}");
 }
 
 #[test]
