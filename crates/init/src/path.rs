@@ -167,6 +167,11 @@ pub fn is_name(path: &[u8]) -> bool {
     !matches!(path, b"" | b"." | b"..") && !path.contains(&b'/')
 }
 
+/// Whether `path` is `above`, which does not end with a slash, or lies below it.
+pub fn is_within(path: &[u8], above: &[u8]) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
 /// The digits of a number that is not negative.
 pub fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
     let mut rest = number;

@@ -10,7 +10,7 @@ use crate::handles::number;
 use crate::kept::Kept;
 use crate::lines::Lines;
 use crate::mounts::clone_tree;
-use crate::path::Path;
+use crate::path::{Path, is_within};
 use crate::process;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
@@ -275,10 +275,7 @@ fn exposed(line: &[u8], root: &[u8]) -> Option<Path> {
     }
     let path = unescaped(fields.next()?)?;
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    let inside = path
-        .bytes()
-        .strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    let inside = is_within(path.bytes(), root);
     (matches!(kind, b"proc" | b"sysfs") && !inside).then_some(path)
 }
 

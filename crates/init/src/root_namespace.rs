@@ -13,6 +13,7 @@ use corten_plan::{Op, Stage};
 
 use crate::mask;
 use crate::mounts::{Bind, changes, proc_path, set};
+use crate::path::is_within;
 use crate::report::{At, Done};
 use crate::run::Init;
 use crate::sys::abi::{
@@ -201,11 +202,7 @@ fn is_tree(original: FdRef<'_>, flags: u32) -> Called<bool> {
 
 /// Whether neither of two paths is the other, or lies below it.
 fn are_apart(one: &[u8], other: &[u8]) -> bool {
-    let is_within = |path: &[u8], above: &[u8]| {
-        let rest = path.strip_prefix(above);
-        rest.is_some_and(|rest| above == b"/" || matches!(rest.first(), None | Some(b'/')))
-    };
-    !is_within(one, other) && !is_within(other, one)
+    one != b"/" && other != b"/" && !is_within(one, other) && !is_within(other, one)
 }
 
 /// A mount of a mount namespace (snapd pins some) is in no copy of the host's mounts: what it covers is bound. What is in `/proc/net`

@@ -239,7 +239,8 @@ fn order(
     steps.always(&Op::Session);
     steps.always(&Op::AllCpus);
     process::keyring(&mut steps, process, &inputs.request.id, inputs.request.no_new_keyring)?;
-    if namespaces.is_network_ahead() && !enters_network_late(inputs) {
+    let enters_network_late = enters_network_late(inputs);
+    if namespaces.is_network_ahead() && !enters_network_late {
         namespaces::enter_network(&mut steps);
     }
     // Where systemd makes the cgroup, it does so around a process that is there: init is moved before it looks at cgroups.
@@ -262,7 +263,7 @@ fn order(
     // Cut off from the host before the first mount: no mount of ours may propagate to it.
     rootfs::enter(&mut steps, inputs)?;
     // In the order of config.json (MUST): a mount may be the target or the source of a later one.
-    mounts::make(&mut steps, inputs, mounts, enters_network_late(inputs))?;
+    mounts::make(&mut steps, inputs, mounts, enters_network_late)?;
     // After the mounts: what is mounted on /dev would hide them.
     if fills_dev {
         rootfs::fill_dev(&mut steps, linux)?;
