@@ -65,10 +65,18 @@ until_ok() {
 # processes_of CGROUP: where in it the processes are. crun makes a cgroup of its own for them below a unit of systemd.
 processes_of() { case $runtime_name-$DRIVER in crun-systemd) echo "$1/container" ;; *) echo "$1" ;; esac; }
 
-# rootfs DIR: a root file system of the static busybox, made on the spot.
+# programs DIR PATH...: these programs of the VM below DIR, and the shared libraries that ldd names, each where it is here.
+programs() {
+    local dir=$1 file; shift
+    for file in "$@" $(ldd "$@" 2> /dev/null | grep -oE '/[^ :]+' | sort -u); do
+        install -D "$file" "$dir$file"
+    done
+}
+
+# rootfs DIR: a root file system of the busybox, made on the spot.
 rootfs() {
     mkdir -p "$1"/{bin,sbin,etc,proc,sys,dev,tmp,run,root,home,var/tmp,usr/bin,mnt}
-    cp /usr/bin/busybox "$1/bin/busybox"
+    programs "$1" /bin/busybox
     chroot "$1" /bin/busybox --install -s /bin
     printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n' > "$1/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\nuser:x:1000:\nextra:x:2000:user\n' > "$1/etc/group"

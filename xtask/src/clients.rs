@@ -116,7 +116,9 @@ impl Client {
                 "apparmor",
                 "iproute2",
                 "iptables",
+                "nginx",
                 "python3",
+                "busybox",
             ],
         }
     }

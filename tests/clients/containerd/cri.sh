@@ -236,7 +236,8 @@ cri_resources() {
 
 cri_oom_killed() {
     shared_pod
-    once oom '{"linux": {"resources": {"memory_limit_in_bytes": 33554432}}}' tail /dev/zero
+    # The shim begins to watch after `start`, and reads the event while the cgroup is there: what ends at once, it may miss.
+    once oom '{"linux": {"resources": {"memory_limit_in_bytes": 33554432}}}' sh -c 'sleep 3; tail /dev/zero; code=$?; sleep 3; exit $code'
     same '137 OOMKilled' "$(of "$container" '.status | "\(.exit_code) \(.reason)"')"
 }
 

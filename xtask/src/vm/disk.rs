@@ -142,7 +142,9 @@ fn make(kernel: &Kernel, packages: &[String], image: &Path) -> Result<()> {
 }
 
 fn bootstrap(root: &Path, packages: &[String]) -> Result<()> {
-    let mut include: Vec<&str> = PACKAGES.to_vec();
+    // One busybox: Debian's two exclude each other.
+    let ours = |name: &&str| *name != "busybox-static" || !packages.iter().any(|p| p == "busybox");
+    let mut include: Vec<&str> = PACKAGES.iter().copied().filter(ours).collect();
     include.extend(packages.iter().map(String::as_str));
     let program = machine::ensure("mmdebstrap", "mmdebstrap")?;
     let mut command = Command::new(program);
