@@ -9,7 +9,7 @@
 . "$here/containerd/image.sh"
 
 # named NAME [CONFIG]: an image of the root file system.
-named() { oci_image "$1" "$work/rootfs" "{\"Env\": [\"PATH=/bin\"], \"Cmd\": [\"sh\"]${2:+, $2}}"; }
+named() { oci_image "$1" "$work/rootfs" "{\"Env\": [\"PATH=/bin:/usr/bin\"], \"Cmd\": [\"sh\"]${2:+, $2}}"; }
 
 images() {
     local tests=registry.k8s.io/e2e-test-images staging=gcr.io/k8s-staging-cri-tools
@@ -21,10 +21,13 @@ images() {
     printf 'www-data:x:33:33::/var/www:/bin/sh\nother:x:1002:1002::/home:/bin/sh\n' >> "$work/rootfs/etc/passwd"
     printf 'www-data:x:33:\nusers:x:100:\ngroup-defined-in-image:x:50000:default-user\n' >> "$work/rootfs/etc/group"
     sed -i /^user:/d "$work/rootfs/etc/passwd" "$work/rootfs/etc/group"
-    programs "$work/rootfs" /usr/bin/ipcs
+    # Hard links, as in busybox's image: a mask over one of them is none over the others.
+    find "$work/rootfs/bin" -type l -delete
+    chroot "$work/rootfs" /bin/busybox --install /bin
+    programs "$work/rootfs" /usr/bin/ipcs /usr/bin/pgrep
     named $image '"Cmd": ["sh", "-c", "trap '\''exit 0'\'' TERM; while :; do sleep 1000 & wait; done"]'
     named $tests/busybox:1.29-2
-    named $tests/httpd:2.4.39-4 '"Cmd": ["httpd", "-f", "-p", "80", "-h", "/var/www"]'
+    named $tests/httpd:2.4.39-4 '"Cmd": ["sh", "-c", "echo httpd; exec httpd -f -p 80 -h /var/www"]'
     named $staging/hostnet-nginx-amd64:latest '"Cmd": ["httpd", "-f", "-p", "12003", "-h", "/var/www"]'
     named $staging/test-image-predefined-group:latest '"User": "1000"'
     named $staging/test-image-user-uid:latest '"User": "1002"'
