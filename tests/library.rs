@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         trial("handle_of_a_deleted_container_does_not_reach_its_successor", successor_is_safe),
         trial("update_replaces_device_rules_and_no_program_is_left", device_rules),
         trial("handle_from_before_the_state_sees_what_create_has_saved", handle_sees_later_state),
+        trial("threads_that_share_a_handle_exclude_each_other", threads_share_a_handle),
+        trial("terminal_that_nobody_would_receive_is_refused", terminal_that_nobody_receives),
     ];
     // One after the other: what they look at is the process.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
@@ -408,6 +410,47 @@ fn handle_sees_later_state(place: &Place) -> Outcome {
     fs::rename(directory.join("later"), directory.join("state.json"))?;
     assert_eq!(early.status()?, Status::Created);
     assert_eq!(early.state()?.pid, init.pid());
+    container.start()?;
+    let executed = early.exec(&process(&early, "exit 7")?)?;
+    assert_eq!(executed.wait()?, ExitStatus::Exited(7));
     container.remove(true)?;
+    Ok(())
+}
+
+fn threads_share_a_handle(place: &Place) -> Outcome {
+    let bundle = place.bundle("shared", &["sleep", "1000"])?;
+    let options = place.options("shared", &bundle);
+    for _ in 0..ROUNDS {
+        let (container, init) = Container::create(&options)?;
+        let start = || container.start();
+        let started: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+        });
+        let (mut has_started, mut refused) = (0, 0);
+        for outcome in started {
+            match outcome.map_err(|_| "a thread has panicked")? {
+                Ok(()) => has_started += 1,
+                Err(libcontainer::Error::WrongStatus { status: Some(Status::Running), .. }) => {
+                    refused += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        assert_eq!((has_started, refused), (1, 3));
+        container.remove(true)?;
+        init.wait()?;
+    }
+    Ok(())
+}
+
+fn terminal_that_nobody_receives(place: &Place) -> Outcome {
+    let bundle = place.bundle("terminal", &["true"])?;
+    let options = CreateOptions {
+        console: Some(libcontainer::container::Console::Receive),
+        ..place.options("terminal", &bundle)
+    };
+    let refused = Container::run(&options).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(refused, "console: Console::Receive is for run_prepared and exec_prepared");
     Ok(())
 }

@@ -12,6 +12,7 @@ use corten_plan::Stage;
 
 pub use crate::cgroup::BusError;
 use crate::spec::SpecError;
+use crate::state::Status;
 
 /// An error of this library.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub enum Error {
     WrongStatus {
         /// The container.
         id: String,
+        /// The status that it was found in. `None`: no change of status makes the operation possible.
+        status: Option<Status>,
         /// runc's text for this operation in this status.
         message: String,
     },

@@ -23,6 +23,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
 use crate::error::{Error, HookError};
+use crate::runtime::stdio;
 use crate::signal::Signal;
 use crate::spec;
 use crate::state::StateDir;
@@ -354,7 +355,7 @@ fn c_strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<CStr
 /// Read end and write end, neither of them one of 0 to 2, which a caller may have closed.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((above_stdio(read)?, above_stdio(write)?))
+    Ok((stdio::above(read)?, stdio::above(write)?))
 }
 
 /// As crun opens the files of its annotations; a name that ends in a link is not followed.
@@ -370,12 +371,7 @@ fn append_to(path: &Path) -> io::Result<OwnedFd> {
         let error = io::Error::from(errno);
         io::Error::new(error.kind(), format!("open {}: {error}", path.display()))
     });
-    above_stdio(opened?)
-}
-
-fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    use std::os::fd::AsRawFd;
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?) }
+    stdio::above(opened?)
 }
 
 /// Of our end alone: each end of a pipe has flags of its own.

@@ -44,6 +44,7 @@ impl Container {
     /// # Errors
     /// See [`Error`].
     pub fn create(options: &CreateOptions) -> Result<(Self, ContainerProcess), Error> {
+        launch::refuse_receiver(options.console.as_ref())?;
         create(options, false, |_| {})
     }
 
@@ -52,6 +53,7 @@ impl Container {
     /// # Errors
     /// See [`Error`].
     pub fn run(options: &CreateOptions) -> Result<(Self, ContainerProcess), Error> {
+        launch::refuse_receiver(options.console.as_ref())?;
         create(options, true, |_| {})
     }
 

@@ -59,10 +59,11 @@ impl Container {
         let lock = self.dir.lock(LOCK_DEADLINE)?;
         match self.observe_locked(&lock)?.0 {
             Status::Stopped | Status::Created => self.tear_down(lock),
-            status => Err(self.wrong_status(format!(
-                "cannot delete container {} that is not stopped: {status}",
-                self.id()
-            ))),
+            status => {
+                let text =
+                    format!("cannot delete container {} that is not stopped: {status}", self.id());
+                Err(self.wrong_status(status, text))
+            }
         }
     }
 

@@ -56,8 +56,10 @@ impl Container {
     }
 
     fn live_cgroup(&self) -> Result<Cgroup, Error> {
-        let stopped =
-            || self.wrong_status(format!("container with id {} is not running", self.id()));
+        let stopped = || {
+            let text = format!("container with id {} is not running", self.id());
+            self.wrong_status(Status::Stopped, text)
+        };
         if self.status()? == Status::Stopped {
             return Err(stopped());
         }

@@ -5,6 +5,7 @@
 //!
 //! Runs in: runtime.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -26,7 +27,7 @@ use crate::plan::{self, ExecBase, ExecPlan, ExecRequest, Manager};
 use crate::runtime::handles::{Handles, Outside};
 use crate::runtime::link::Asked;
 use crate::spec::Process;
-use crate::state::{CgroupRecord, Init, ProcessStat, Status, UnitRecord};
+use crate::state::{CgroupRecord, Init, ProcessStat, Record, Status, UnitRecord};
 use crate::trace::{Span, Trace};
 
 /// What `exec` is told.
@@ -56,13 +57,19 @@ pub struct ExecOptions {
     pub trace: Option<Arc<Trace>>,
 }
 
+/// The container that is executed in, as it is recorded by now, and its init.
+struct Target<'a> {
+    record: Cow<'a, Record>,
+    init: LiveInit,
+}
+
 impl Container {
     /// `/process` of config.json as it was at create: what [`ExecOptions::process`] begins with.
     ///
     /// # Errors
     /// [`Error::WrongStatus`] of a container that is not created yet.
     pub fn process(&self) -> Result<Process, Error> {
-        Ok(self.exec_base()?.process.clone())
+        Ok(self.exec_base(&*self.latest()?)?.process.clone())
     }
 
     /// Starts a process in the container; on return its program has been executed. It is a child of the calling process, and
@@ -72,6 +79,7 @@ impl Container {
     /// [`Error::WrongStatus`] with runc's texts `cannot exec in a stopped container` and `cannot exec in a paused container
     /// (use --ignore-paused to override)`; [`Error::Init`] when a step or the program fails.
     pub fn exec(&self, options: &ExecOptions) -> Result<ContainerProcess, Error> {
+        launch::refuse_receiver(options.console.as_ref())?;
         self.exec_prepared(options, |_| {})
     }
 
@@ -85,29 +93,32 @@ impl Container {
         before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
     ) -> Result<ContainerProcess, Error> {
         let span = Span::begin(options.trace.as_deref(), "look at the container");
-        let (init, cgroup) = self.look_for_exec(options)?;
+        let (target, cgroup) = self.look_for_exec(options)?;
         drop(span);
-        let started = self.exec_beside(&init, cgroup, options, before_execve);
-        started.map_err(|error| if init.has_ended() { self.ended_meanwhile(&error) } else { error })
+        let started = self.exec_beside(&target, cgroup, options, before_execve);
+        started.map_err(|error| match target.init.has_ended() {
+            true => self.ended_meanwhile(&error),
+            false => error,
+        })
     }
 
     fn exec_beside(
         &self,
-        init: &LiveInit,
+        target: &Target<'_>,
         cgroup: Option<Cgroup>,
         options: &ExecOptions,
         before_execve: impl FnOnce(Option<BorrowedFd<'_>>),
     ) -> Result<ContainerProcess, Error> {
         let trace = options.trace.as_deref();
         let span = Span::begin(trace, "plan");
-        let mover = self.mover()?;
-        let plan = self.exec_plan(options, mover.is_some())?;
+        let mover = target.mover()?;
+        let plan = self.exec_plan(&target.record, options, mover.is_some())?;
         launch::check_console(plan.terminal, options.console.as_ref())?;
-        let seccomp = self.exec_base()?.seccomp();
+        let seccomp = self.exec_base(&target.record)?.seccomp();
         let mut agent = filter::prepare(seccomp, false)?;
         let handles = Handles::open(&[], plan.terminal, &options.outside())?;
         drop(span);
-        let spawned = self.spawn_beside(init, cgroup, &plan, &handles, options, mover)?;
+        let spawned = self.spawn_beside(target, cgroup, &plan, &handles, options, mover)?;
         let undo = Undo::new(&spawned.init, undo::kill_and_reap);
         let process =
             Conversation { plan: &plan.init, process: &spawned.init, link: &spawned.link };
@@ -117,11 +128,11 @@ impl Container {
                 seccomp,
                 process: &spawned.init,
                 link: &spawned.link,
-                init: init.pid,
+                init: target.init.pid,
                 status: Status::Running,
             };
             let answer = |asked| match asked {
-                Asked::Listener(number) => filter.hand_over(&mut agent, number, &self.record),
+                Asked::Listener(number) => filter.hand_over(&mut agent, number, &target.record),
                 Asked::Source(_) | Asked::IdMap(..) | Asked::Network(_) => Err(out_of_order()),
             };
             if process.next("the process to be ready", answer)? != Point::Ready {
@@ -130,7 +141,7 @@ impl Container {
             if seccomp.is_some() {
                 read_back::check(spawned.init.pid, &plan.init)?;
             }
-            if let Some(rdt) = &self.record.intel_rdt {
+            if let Some(rdt) = &target.record.intel_rdt {
                 intel_rdt::enter(rdt, spawned.init.pid)?;
             }
             drop(span);
@@ -149,15 +160,16 @@ impl Container {
 
     /// init and its cgroup, if the container is one in which something can be executed. Both stay what they are, whatever
     /// becomes of the container.
-    fn look_for_exec(&self, options: &ExecOptions) -> Result<(LiveInit, Option<Cgroup>), Error> {
-        let refused = |problem: &str| Err(self.wrong_status(problem));
+    fn look_for_exec(&self, options: &ExecOptions) -> Result<(Target<'_>, Option<Cgroup>), Error> {
+        let refused = |status, problem: &str| Err(self.wrong_status(status, problem));
         let record = self.latest()?;
         let is_at_work = record.init.as_ref().is_none_or(Init::is_at_work);
         if is_at_work {
-            return refused("cannot exec in a container that is not created");
+            let problem = "cannot exec in a container that is not created";
+            return refused(Status::Creating, problem);
         }
         let Some(init) = LiveInit::of(&record)? else {
-            return refused("cannot exec in a stopped container");
+            return refused(Status::Stopped, "cannot exec in a stopped container");
         };
         if options.cgroup.is_some() {
             self.require_cgroup("choose a cgroup for exec in")?;
@@ -166,45 +178,45 @@ impl Container {
         if !options.ignore_paused
             && cgroup.as_ref().map(Cgroup::is_frozen).transpose()? == Some(true)
         {
-            return refused("cannot exec in a paused container (use --ignore-paused to override)");
+            let problem = "cannot exec in a paused container (use --ignore-paused to override)";
+            return refused(Status::Paused, problem);
         }
-        Ok((init, cgroup))
+        Ok((Target { record, init }, cgroup))
     }
 
     /// What CRI-O takes for an end, and not for a failure.
     fn ended_meanwhile(&self, error: &Error) -> Error {
         let error = crate::error::with_causes(error);
-        self.wrong_status(format!("container not running: it has ended meanwhile ({error})"))
+        self.wrong_status(
+            Status::Stopped,
+            format!("container not running: it has ended meanwhile ({error})"),
+        )
     }
 
-    fn exec_base(&self) -> Result<&ExecBase, Error> {
-        self.record.exec.as_ref().ok_or_else(|| {
-            self.wrong_status("the state has nothing for exec: it is of a container that is not created, or of an older corten")
+    fn exec_base<'r>(&self, record: &'r Record) -> Result<&'r ExecBase, Error> {
+        record.exec.as_ref().ok_or_else(|| {
+            self.wrong_status(None, "the state has nothing for exec: it is of a container that is not created, or of an older corten")
         })
     }
 
-    /// The unit of the user's systemd, where that has to move the process into its cgroup.
-    fn mover(&self) -> Result<Option<&UnitRecord>, Error> {
-        let Some(place) = &self.record.cgroup else { return Ok(None) };
-        let unit = place.unit.as_ref().filter(|unit| unit.manager == Manager::User);
-        match unit {
-            Some(_) if permission::may_enter(&place.mount_point, &place.path)? => Ok(None),
-            unit => Ok(unit),
-        }
-    }
-
-    fn exec_plan(&self, options: &ExecOptions, is_moved: bool) -> Result<ExecPlan, Error> {
+    fn exec_plan(
+        &self,
+        record: &Record,
+        options: &ExecOptions,
+        is_moved: bool,
+    ) -> Result<ExecPlan, Error> {
+        let base = self.exec_base(record)?;
         let request = ExecRequest {
-            id: self.record.id.clone(),
+            id: record.id.clone(),
             preserved_fds: options.listen_fds.saturating_add(options.preserve_fds),
             listen_fds: options.listen_fds,
-            modules: self.exec_base()?.modules(&options.process),
-            no_cgroup: self.record.cgroup.is_none(),
+            modules: base.modules(&options.process),
+            no_cgroup: record.cgroup.is_none(),
             is_moved,
-            has_class: self.record.intel_rdt.is_some(),
+            has_class: record.intel_rdt.is_some(),
         };
         let process = options.process.clone();
-        let plan = plan::exec(self.exec_base()?, process, host::LAST_CAPABILITY, &request)?;
+        let plan = plan::exec(base, process, host::LAST_CAPABILITY, &request)?;
         launch::refuse_unsupported(&plan.warnings, &plan.unsupported)?;
         Ok(plan)
     }
@@ -214,22 +226,23 @@ impl Container {
     /// processes; an init without a cgroup namespace may be anywhere.
     fn spawn_beside(
         &self,
-        init: &LiveInit,
+        target: &Target<'_>,
         cgroup: Option<Cgroup>,
         plan: &ExecPlan,
         handles: &Handles<'_>,
         options: &ExecOptions,
         mover: Option<&UnitRecord>,
     ) -> Result<Spawned, Error> {
-        let root =
-            (!self.exec_base()?.has_mount_namespace()).then(|| open_root(init)).transpose()?;
+        let Target { record, init } = target;
+        let has_own_root = self.exec_base(record)?.has_mount_namespace();
+        let root = (!has_own_root).then(|| open_root(init)).transpose()?;
         let spawn = |cgroup: Option<&Cgroup>| {
             let _span = Span::begin(options.trace.as_deref(), "clone3");
-            let place = |pid| self.have_moved(mover, init, options, pid);
+            let place = |pid| target.have_moved(mover, options, pid);
             let placed: Option<&Placing<'_>> = if mover.is_some() { Some(&place) } else { None };
             start(plan, handles, options, cgroup, init, root.as_ref(), (self.dir.fd(), placed))
         };
-        let Some(place) = self.record.cgroup.as_ref().filter(|_| mover.is_none()) else {
+        let Some(place) = record.cgroup.as_ref().filter(|_| mover.is_none()) else {
             return spawn(None).map_err(|error| error.of(&plan.spawn));
         };
         let failed = match cgroup_for_exec(place, cgroup, options.cgroup.as_deref())? {
@@ -253,12 +266,23 @@ impl Container {
             error => error.of(&plan.spawn),
         })
     }
+}
+
+impl Target<'_> {
+    /// The unit of the user's systemd, where that has to move the process into its cgroup.
+    fn mover(&self) -> Result<Option<&UnitRecord>, Error> {
+        let Some(place) = &self.record.cgroup else { return Ok(None) };
+        let unit = place.unit.as_ref().filter(|unit| unit.manager == Manager::User);
+        match unit {
+            Some(_) if permission::may_enter(&place.mount_point, &place.path)? => Ok(None),
+            unit => Ok(unit),
+        }
+    }
 
     /// Where init is, which always takes processes, or where it was asked for.
     fn have_moved(
         &self,
         mover: Option<&UnitRecord>,
-        init: &LiveInit,
         options: &ExecOptions,
         pid: i32,
     ) -> Result<(), Error> {
@@ -266,7 +290,7 @@ impl Container {
         let below = match &options.cgroup {
             Some(sub) => plain(sub)?,
             None => {
-                let inits = host::cgroup_of(&format!("/proc/{}/cgroup", init.pid))?;
+                let inits = host::cgroup_of(&format!("/proc/{}/cgroup", self.init.pid))?;
                 let inits = inits.strip_prefix("/").unwrap_or(&inits);
                 inits.strip_prefix(&place.path).unwrap_or(Path::new("")).to_owned()
             }

@@ -27,11 +27,11 @@ impl Container {
         if all || (signal == Signal::KILL && is_shared && status != Status::Creating) {
             return self.kill_all(signal, all || init.is_some());
         }
-        let Some(init) = init else { return Err(self.not_running()) };
+        let Some(init) = init else { return Err(self.not_running(status)) };
         log::debug!("send {signal} to init (process {})", init.pid);
         match send(init.pidfd.as_fd(), signal) {
             // It has ended between the look and the signal.
-            Err(rustix::io::Errno::SRCH) => Err(self.not_running()),
+            Err(rustix::io::Errno::SRCH) => Err(self.not_running(Status::Stopped)),
             Err(errno) => Err(Error::Os {
                 call: format!("send {} to container {:?}", signal.name(), self.id()),
                 source: errno.into(),
@@ -48,18 +48,18 @@ impl Container {
         match self.cgroup()? {
             Some(cgroup) if signal == Signal::KILL => {
                 if !may_be_empty && !cgroup.is_populated()? {
-                    return Err(self.not_running());
+                    return Err(self.not_running(Status::Stopped));
                 }
                 cgroup.kill(KILL_DEADLINE)
             }
             Some(cgroup) => cgroup.signal(signal),
             None if may_be_empty => Ok(()),
-            None => Err(self.not_running()),
+            None => Err(self.not_running(Status::Stopped)),
         }
     }
 
-    pub(super) fn not_running(&self) -> Error {
-        self.wrong_status("container not running")
+    pub(super) fn not_running(&self, status: Status) -> Error {
+        self.wrong_status(status, "container not running")
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Runs in: runtime.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -19,10 +20,10 @@ use super::{Console, ContainerProcess, CreateOptions, hook_state, read_back};
 use crate::error::Error;
 use crate::network::Devices;
 use crate::plan::{InitPlan, Plan, Remark, SpawnPlan, describe};
-use crate::runtime::handles::Handles;
+use crate::runtime::handles::{self, Handles};
 use crate::runtime::id_map::IdMaps;
 use crate::runtime::link::{Asked, Link};
-use crate::runtime::{console, gate, image, pid_file, source};
+use crate::runtime::{console, gate, image, pid_file, source, stdio};
 use crate::state::{Init, Process, ProcessStat, Record, StateDir, Status};
 use crate::sys::spawn::{Spawn, SpawnError, spawn};
 use crate::trace::{Span, Trace};
@@ -101,16 +102,24 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let mut own = vec![(Handle::PLAN, plan.as_fd()), (Handle::SOCKET, inits_end.as_fd())];
     own.extend_from_slice(what.own);
     own.extend(times.as_ref().map(|times| (Handle::TRACE, times.as_fd())));
-    let (inherit, argument) = what.handles.table(&own)?;
+    let lifted = OnceCell::new();
+    let mut fds = what.handles.with(own);
+    let mut image_fd = image.as_fd();
+    let mut streams = what.stdio.map(|fds| fds.each_ref().map(AsFd::as_fd));
+    let others = std::iter::once(&mut image_fd).chain(streams.iter_mut().flatten());
+    stdio::lift(fds.iter_mut().map(|(_, fd)| fd).chain(others), &lifted)
+        .map_err(|source| os("dup", source))?;
+    let argument = handles::argument(&fds)?;
+    let inherit: Vec<BorrowedFd<'_>> = fds.into_iter().map(|(_, fd)| fd).collect();
     drop(span);
 
     let span = Span::begin(what.trace, "clone3");
     let child = spawn(&Spawn {
         namespaces: what.spawn.clone_flags,
         cgroup: what.cgroup,
-        image: image.as_fd(),
+        image: image_fd,
         argv: &[c"init", argument.as_c_str()],
-        stdio: what.stdio.map(|fds| fds.each_ref().map(AsFd::as_fd)),
+        stdio: streams,
         inherit: &inherit,
         first_closed: what.kept.saturating_add(3),
     })
@@ -119,14 +128,7 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let mut init = ContainerProcess { pid: child.pid, pidfd: child.pidfd };
     // Ours would keep the socket from ever ending.
     drop(inits_end);
-    if let Some(place) = what.placed {
-        let waits = (Point::Placed, "the process to be placed in its cgroup");
-        at_point(what, &link, &init, waits, &|| place(init.pid))?;
-    }
-    if what.spawn.id_maps.is_some() || what.spawn.joined_id_maps.is_some() {
-        let waits = (Point::Unmapped, "container init to be in its user namespace");
-        at_point(what, &link, &init, waits, &|| see_to_ids(what, &init))?;
-    }
+    see_through_first_stage(what, &link, &init)?;
     if what.spawn.two_stages {
         init = second_stage(what.init, &link, init)?;
     }
@@ -137,10 +139,26 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     Ok(Spawned { init, link, image: image.map(|image| (image.st_dev, image.st_ino)), times })
 }
 
+fn see_through_first_stage(
+    what: &Start<'_>,
+    link: &Link,
+    process: &ContainerProcess,
+) -> Result<(), Error> {
+    if let Some(place) = what.placed {
+        let waits = (Point::Placed, "the process to be placed in its cgroup");
+        at_point(what, link, process, waits, &|| place(process.pid))?;
+    }
+    if what.spawn.id_maps.is_some() || what.spawn.joined_id_maps.is_some() {
+        let waits = (Point::Unmapped, "container init to be in its user namespace");
+        at_point(what, link, process, waits, &|| see_to_ids(what, process))?;
+    }
+    Ok(())
+}
+
 fn spawn_error(error: SpawnError) -> StartError {
     match error {
         SpawnError::Clone(source) => StartError::Clone(source),
-        SpawnError::Exec(source) => os("execveat(init's image)", source).into(),
+        SpawnError::Exec(source) => os("prepare and execute init's image", source).into(),
     }
 }
 
@@ -239,7 +257,7 @@ impl<'a> Launch<'a> {
         dir.stage_state(record)?;
         let wait = |agent| {
             drop(used);
-            self.mounted(dir, intent, agent)
+            self.until_ready(dir, intent, agent)
         };
         // Saved before init is told to go on: from then on it lives without us.
         let save_and_go = || {
@@ -258,7 +276,7 @@ impl<'a> Launch<'a> {
 
     /// Goes on until init is ready; runs the hooks of the runtime's namespaces where they belong, and gives the filter's
     /// listener to the agent (that is connected to already, or not).
-    fn mounted(
+    fn until_ready(
         &self,
         dir: &StateDir,
         record: &Record,
@@ -381,6 +399,17 @@ pub(super) fn check_console(has_terminal: bool, console: Option<&Console>) -> Re
         _ => return Ok(()),
     };
     Err(Error::Argument { flag: "--console-socket", problem: problem.into() })
+}
+
+/// Nobody would take it.
+pub(super) fn refuse_receiver(console: Option<&Console>) -> Result<(), Error> {
+    match console {
+        Some(Console::Receive) => Err(Error::Argument {
+            flag: "console",
+            problem: "Console::Receive is for run_prepared and exec_prepared".into(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Logs the warnings, and refuses what this version cannot give.

@@ -13,13 +13,14 @@ use super::kill::KILL_DEADLINE;
 use super::{Container, LiveInit};
 use crate::error::Error;
 use crate::signal::Signal;
+use crate::state::Status;
 use crate::sys::namespace;
 
 impl Container {
     /// Their pids, ascending.
     pub(super) fn members(&self, init: &LiveInit) -> Result<Vec<i32>, Error> {
         if !self.record.private_pid_namespace {
-            return Err(self.wrong_status(format!(
+            return Err(self.wrong_status(None, format!(
                 "cannot tell the processes of container {} from others: it has neither a cgroup nor a pid namespace of its own",
                 self.id()
             )));
@@ -37,7 +38,7 @@ impl Container {
     /// `kill --all`, and SIGKILL for who shares a pid namespace.
     pub(super) fn kill_members(&self, signal: Signal, may_be_empty: bool) -> Result<(), Error> {
         let Some(init) = self.observe()?.1 else {
-            return if may_be_empty { Ok(()) } else { Err(self.not_running()) };
+            return if may_be_empty { Ok(()) } else { Err(self.not_running(Status::Stopped)) };
         };
         if !self.record.private_pid_namespace {
             log::warn!(

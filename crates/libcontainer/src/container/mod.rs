@@ -330,14 +330,15 @@ impl Container {
         if self.has_cgroup()? {
             return Ok(());
         }
-        Err(self.wrong_status(format!(
+        Err(self.wrong_status(None, format!(
             "cannot {action} container {}: it has no cgroup of its own, since none could be made when it was created, or \
              --cgroup-manager was disabled",
             self.id()
         )))
     }
 
-    fn wrong_status(&self, message: impl Into<String>) -> Error {
-        Error::WrongStatus { id: self.record.id.clone(), message: message.into() }
+    fn wrong_status(&self, status: impl Into<Option<Status>>, message: impl Into<String>) -> Error {
+        let (id, status) = (self.record.id.clone(), status.into());
+        Error::WrongStatus { id, status, message: message.into() }
     }
 }

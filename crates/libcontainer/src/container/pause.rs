@@ -22,10 +22,10 @@ impl Container {
     pub fn pause(&self) -> Result<(), Error> {
         match self.status()? {
             Status::Running | Status::Created => {}
-            _ => return Err(self.not_running()),
+            status => return Err(self.not_running(status)),
         }
         self.require_cgroup("pause")?;
-        let cgroup = self.cgroup()?.ok_or_else(|| self.not_running())?;
+        let cgroup = self.cgroup()?.ok_or_else(|| self.not_running(Status::Stopped))?;
         cgroup.freeze(FREEZE_DEADLINE)
     }
 
@@ -34,10 +34,11 @@ impl Container {
     /// # Errors
     /// [`Error::WrongStatus`] with runc's text `container not paused`; [`Error::Cgroup`].
     pub fn resume(&self) -> Result<(), Error> {
-        let not_paused = || self.wrong_status("container not paused");
-        if self.status()? != Status::Paused {
-            return Err(not_paused());
+        let not_paused = |status| self.wrong_status(status, "container not paused");
+        match self.status()? {
+            Status::Paused => {}
+            status => return Err(not_paused(status)),
         }
-        self.cgroup()?.ok_or_else(not_paused)?.thaw()
+        self.cgroup()?.ok_or_else(|| not_paused(Status::Stopped))?.thaw()
     }
 }

@@ -70,17 +70,18 @@ impl Container {
 
     /// runc's texts, which callers show.
     fn cannot_start(&self, status: Status) -> Error {
-        self.wrong_status(match status {
+        let text = match status {
             Status::Stopped => "cannot start a container that has stopped".to_owned(),
             Status::Running => "cannot start an already running container".to_owned(),
             other => format!("cannot start a container in the {other} state"),
-        })
+        };
+        self.wrong_status(status, text)
     }
 
     fn start_failure(&self, frame: &[u8]) -> Error {
         let (Ok(Frame::Failed(failure)), Some(late)) = (Frame::decode(frame), &self.record.late)
         else {
-            return self.wrong_status("init has failed without a reason");
+            return self.wrong_status(None, "init has failed without a reason");
         };
         Error::Init(Box::new(late.error(&failure)))
     }

@@ -26,11 +26,13 @@ impl Container {
     pub fn update(&self, asked: &LinuxResources) -> Result<(), Error> {
         let lock = self.dir.lock(LOCK_DEADLINE)?;
         if self.observe_locked(&lock)?.0 == Status::Stopped {
-            return Err(self.not_running());
+            return Err(self.not_running(Status::Stopped));
         }
         self.require_cgroup("update")?;
         // Not as it was loaded: another update may have come before this one.
-        let Found::Record(mut record) = self.dir.read()? else { return Err(self.not_running()) };
+        let Found::Record(mut record) = self.dir.read()? else {
+            return Err(self.not_running(Status::Stopped));
+        };
         let mut update = Update::new(&record.resources, asked).map_err(refused)?;
         if record.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
             round_quotas(&mut update.settings);
@@ -38,7 +40,7 @@ impl Container {
         for warning in &update.warnings {
             log::warn!("{}: {}", warning.pointer, warning.text);
         }
-        let cgroup = self.cgroup()?.ok_or_else(|| self.not_running())?;
+        let cgroup = self.cgroup()?.ok_or_else(|| self.not_running(Status::Stopped))?;
         if let (Some(true), Some(memory)) = (checks(asked), &update.merged.memory) {
             refuse_below_use(&cgroup, memory)?;
         }
@@ -66,10 +68,10 @@ impl Container {
         let _lock = self.dir.lock(LOCK_DEADLINE)?;
         let Some(rdt) = &self.record.intel_rdt else {
             let text = "updating a non-existent Intel RDT configuration is not supported";
-            return Err(self.wrong_status(text));
+            return Err(self.wrong_status(None, text));
         };
         if self.status()? == Status::Stopped {
-            return Err(self.not_running());
+            return Err(self.not_running(Status::Stopped));
         }
         intel_rdt::update(rdt, &lines.iter().map(|line| format!("{line}\n")).collect::<String>())
     }

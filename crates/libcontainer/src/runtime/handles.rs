@@ -84,36 +84,37 @@ impl<'a> Handles<'a> {
         self.console_receiver.as_ref().map(AsFd::as_fd)
     }
 
-    /// The fds that survive exec, beside those that the caller adds, and init's argument that names all of them.
-    pub fn table<'h>(
+    /// The fds that survive exec, after those that the caller adds.
+    pub fn with<'h>(
         &'h self,
-        own: &[(Handle, BorrowedFd<'h>)],
-    ) -> Result<(Vec<BorrowedFd<'h>>, CString), Error> {
+        mut all: Vec<(Handle, BorrowedFd<'h>)>,
+    ) -> Vec<(Handle, BorrowedFd<'h>)> {
         let console = self.console.as_ref().map(|console| match console {
             ConsoleFd::Opened(fd) => fd.as_fd(),
             ConsoleFd::Given(fd) => *fd,
         });
-        let mut all: Vec<(Handle, BorrowedFd<'h>)> = own.to_vec();
         all.extend(console.map(|fd| (Handle::CONSOLE, fd)));
         all.extend(self.namespaces.iter().map(|(handle, fd)| (*handle, fd.as_fd())));
-        let highest = all.iter().map(|(handle, _)| handle.0).max().unwrap_or_default();
-        let numbers = (0..=highest).map(|index| {
-            let found = all.iter().find(|(handle, _)| handle.0 == index);
-            found.map_or_else(|| "-".to_owned(), |(_, fd)| fd.as_raw_fd().to_string())
-        });
-        let argument = numbers.collect::<Vec<_>>().join(",");
-        let argument = CString::new(argument).map_err(|error| Error::Os {
-            call: "name the fds of init".into(),
-            source: error.into(),
-        })?;
-        Ok((all.into_iter().map(|(_, fd)| fd).collect(), argument))
+        all
     }
+}
+
+/// init's argument, which names them all.
+pub(crate) fn argument(all: &[(Handle, BorrowedFd<'_>)]) -> Result<CString, Error> {
+    let highest = all.iter().map(|(handle, _)| handle.0).max().unwrap_or_default();
+    let numbers = (0..=highest).map(|index| {
+        let found = all.iter().find(|(handle, _)| handle.0 == index);
+        found.map_or_else(|| "-".to_owned(), |(_, fd)| fd.as_raw_fd().to_string())
+    });
+    let argument = numbers.collect::<Vec<_>>().join(",");
+    CString::new(argument)
+        .map_err(|error| Error::Os { call: "name the fds of init".into(), source: error.into() })
 }
 
 /// runc looks at each, so that a wrong count is an error here and not a missing fd in the container.
 fn check_preserved(listen_fds: u32, kept: u32) -> Result<(), Error> {
     for fd in listen_fds.saturating_add(3)..kept.saturating_add(3) {
-        if rustix::fs::stat(format!("/proc/self/fd/{fd}")).is_err() {
+        if rustix::fs::stat(format!("/proc/thread-self/fd/{fd}")).is_err() {
             return Err(Error::Argument {
                 flag: "--preserve-fds",
                 problem: format!(
@@ -132,7 +133,9 @@ fn is_own_mount_namespace(namespace: &OwnedFd) -> bool {
         rustix::fs::fstat(namespace)
             .is_ok_and(|it| (it.st_dev, it.st_ino) == (own.st_dev, own.st_ino))
     };
-    rustix::fs::stat("/proc/self/ns/mnt").is_ok_and(same)
+    // The thread that calls may have left that of its process, and the process's first thread may have ended.
+    let own = rustix::fs::stat("/proc/thread-self/ns/mnt");
+    own.is_err() || own.is_ok_and(same) || rustix::fs::stat("/proc/self/ns/mnt").is_ok_and(same)
 }
 
 fn open_namespace(join: &NamespacePath) -> Result<OwnedFd, Error> {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_plan::frame::FRAME_LENGTH;
 use corten_plan::{Frame, Point};
@@ -116,6 +116,8 @@ impl Link {
         let mut bytes = Box::new([0; FRAME_LENGTH]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let begin = Instant::now();
+        let is_late = || self.deadline.is_some_and(|deadline| begin.elapsed() >= deadline);
         let received = loop {
             let mut buffers = [IoSliceMut::new(&mut *bytes)];
             match rustix::net::recvmsg(
@@ -124,8 +126,9 @@ impl Link {
                 &mut ancillary,
                 RecvFlags::CMSG_CLOEXEC,
             ) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(self.timeout(what)),
+                // The socket's own timeout begins anew, after each signal that the host program handles.
+                Err(Errno::INTR) if !is_late() => {}
+                Err(Errno::INTR | Errno::AGAIN) => return Err(self.timeout(what)),
                 // The other end was closed with a Go of ours unread. It is said once, and before what init has said last.
                 Err(Errno::CONNRESET) => {}
                 received => break received.map_err(|errno| failed("receive from init", errno))?,

@@ -15,4 +15,5 @@ pub(crate) mod notify;
 pub(crate) mod pid_file;
 pub(crate) mod source;
 pub(crate) mod start_fifo;
+pub(crate) mod stdio;
 pub(crate) mod user_namespace;

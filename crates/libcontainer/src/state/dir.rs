@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -32,17 +33,21 @@ pub(crate) struct StateDir {
     root: OwnedFd,
     name: String,
     dir: OwnedFd,
+    /// Whether a [`Lock`] of this value is held: the kernel grants one open file description its own lock again, and threads
+    /// may share this.
+    is_held: AtomicBool,
 }
 
 /// The container's lock; released when dropped.
 #[derive(Debug)]
-pub(crate) struct Lock<'a>(&'a OwnedFd);
+pub(crate) struct Lock<'a>(&'a StateDir);
 
 impl Drop for Lock<'_> {
     fn drop(&mut self) {
-        if let Err(errno) = rustix::fs::flock(self.0, FlockOperation::Unlock) {
+        if let Err(errno) = rustix::fs::flock(&self.0.dir, FlockOperation::Unlock) {
             log::warn!("unlock a state directory: {errno}");
         }
+        self.0.is_held.store(false, Ordering::Release);
     }
 }
 
@@ -68,6 +73,7 @@ impl StateDir {
     /// # Errors
     /// [`Error::Exists`] when the id is taken.
     pub fn create(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let root = &absolute(root)?;
         let root_fd = match open_dir(root) {
             Err(Errno::NOENT) => make_root(root)?,
             opened => opened.map_err(|errno| failed("open", root, errno))?,
@@ -94,6 +100,7 @@ impl StateDir {
     /// [`Error::NotFound`] when there is none.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let not_found = || Error::NotFound { id: id.to_string() };
+        let root = &absolute(root)?;
         let root_fd = match open_dir(root) {
             Err(Errno::NOENT) => return Err(not_found()),
             opened => opened.map_err(|errno| failed("open", root, errno))?,
@@ -108,7 +115,8 @@ impl StateDir {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.map_err(|errno| failed("open", &path, errno))?,
         };
-        Ok(Some(Self { path, root: root_fd, name: id.to_string(), dir }))
+        let is_held = AtomicBool::new(false);
+        Ok(Some(Self { path, root: root_fd, name: id.to_string(), dir, is_held }))
     }
 
     /// The directory's path.
@@ -128,10 +136,15 @@ impl StateDir {
     }
 
     fn lock_at_once(&self) -> Result<Option<Lock<'_>>, Error> {
-        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+        if self.is_held.swap(true, Ordering::Acquire) {
+            return Ok(None);
+        }
+        let taken = rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive);
+        self.is_held.store(taken.is_ok(), Ordering::Release);
+        match taken {
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(failed("lock", &self.path, errno)),
-            Ok(()) => Ok(Some(Lock(&self.dir))),
+            Ok(()) => Ok(Some(Lock(self))),
         }
     }
 
@@ -372,6 +385,15 @@ fn make_root(root: &Path) -> Result<OwnedFd, Error> {
     open_dir(root).map_err(|errno| failed("open", root, errno))
 }
 
+/// The program's working directory may change while the container is there.
+fn absolute(root: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(root).map_err(|source| Error::State {
+        action: "find",
+        path: root.into(),
+        source,
+    })
+}
+
 fn failed(action: &'static str, path: &Path, errno: Errno) -> Error {
     Error::State { action, path: path.into(), source: errno.into() }
 }
@@ -379,6 +401,26 @@ fn failed(action: &'static str, path: &Path, errno: Errno) -> Error {
 fn deleted(id: &ContainerId) -> Error {
     Error::WrongStatus {
         id: id.to_string(),
+        status: None,
         message: format!("container {id:?} was deleted while it was created"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_excludes_threads_that_share_the_directory() {
+        let root = std::env::temp_dir().join(format!("corten-lock-{}", std::process::id()));
+        let dir = StateDir::create(&root, &ContainerId::new("shared").unwrap()).unwrap();
+        let held = dir.lock_new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(dir.try_lock().unwrap().is_none()));
+        });
+        drop(held);
+        assert!(dir.try_lock().unwrap().is_some());
+        dir.remove().unwrap();
+        std::fs::remove_dir(&root).unwrap();
     }
 }

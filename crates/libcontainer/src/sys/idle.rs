@@ -177,6 +177,8 @@ extern "C" fn idle(task: *const c_void) -> ! {
     // The parent was killed before that: nobody will come.
     let orphaned = raw(libc::SYS_getppid, [0; 5]).cast_unsigned() != task.parent as usize;
     if !orphaned {
+        // It never executes anything, and its copies would keep pipes and sockets open that the host program has closed.
+        raw(libc::SYS_close_range, [0, u32::MAX as usize, 0, 0, 0]);
         let state = if task.makes_network { make_network() } else { DONE };
         if task.state.swap(state, Ordering::Release) == AWAITED {
             raw(libc::SYS_futex, [task.state.as_ptr().addr(), libc::FUTEX_WAKE as usize, 1, 0, 0]);
@@ -237,6 +239,15 @@ mod tests {
         assert!(stat.contains(&format!(" {} ", std::process::id())), "{stat}");
         drop(idle);
         assert!(std::fs::metadata(&process).is_err());
+    }
+
+    #[test]
+    fn idle_keeps_no_file_of_ours_open() {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let _idle = Idle::start(0).unwrap();
+        drop(write);
+        // The end of file comes, and comes before that of the child.
+        assert_eq!(rustix::io::read(&read, &mut [0; 1]), Ok(0));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +54,18 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<ExitStatus> {
 /// Whether the process that `pidfd` refers to has ended, or ends within `time`: it is a zombie, or reaped.
 ///
 /// # Errors
-/// Those of `poll(2)`.
+/// Those of `poll(2)`, but EINTR: a signal that the host program handles does not end the wait.
 pub fn ends_within(pidfd: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
-    let timeout = Timespec::try_from(time).unwrap_or_default();
-    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    Ok(poll(&mut fds, Some(&timeout))? > 0)
+    let begin = Instant::now();
+    let mut left = time;
+    loop {
+        let timeout = Timespec::try_from(left).unwrap_or_default();
+        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Err(Errno::INTR) => left = time.saturating_sub(begin.elapsed()),
+            polled => return Ok(polled? > 0),
+        }
+    }
 }
 
 /// Sends signal `number` to the process that `pidfd` refers to.
@@ -77,4 +85,45 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> Result<(), rustix::io:
     }
     let error = io::Error::last_os_error();
     Err(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::thread::JoinHandleExt;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn handler(_signal: i32) {}
+
+    #[test]
+    fn handled_signals_do_not_end_the_wait() {
+        let time = Duration::from_millis(200);
+        let waits = std::thread::spawn(move || {
+            let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+            let pid = rustix::process::Pid::from_child(&child);
+            let flags = rustix::process::PidfdFlags::empty();
+            let pidfd = rustix::process::pidfd_open(pid, flags).unwrap();
+            let begin = Instant::now();
+            let ended = ends_within(pidfd.as_fd(), time);
+            IS_OVER.store(true, Ordering::Relaxed);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            (ended.unwrap(), begin.elapsed())
+        });
+        let handler = handler as extern "C" fn(i32);
+        // SAFETY: a handler that does nothing, of a signal that no other test uses.
+        unsafe { libc::signal(libc::SIGURG, handler as usize) };
+        while !IS_OVER.load(Ordering::Relaxed) {
+            // SAFETY: the thread has not been joined.
+            unsafe { libc::pthread_kill(waits.as_pthread_t(), libc::SIGURG) };
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (ended, took) = waits.join().unwrap();
+        assert!(!ended && took >= time, "{ended} {took:?}");
+    }
 }
