@@ -177,7 +177,8 @@ impl Flag {
         let value =
             self.value.or_else(|| words.next()).ok_or_else(|| UsageError::missing_value(name))?;
         let mut word = OsString::from(format!("--{name}="));
-        if value.is_empty() && name != NEVER_EMPTY {
+        let is_list = matches!(arg.get_action(), clap::ArgAction::Append);
+        if value.is_empty() && name != NEVER_EMPTY && !is_list {
             // As with runc: the default again, whatever an earlier word has said.
             flags.retain(|earlier| !earlier.as_bytes().starts_with(word.as_bytes()));
         } else {
@@ -405,6 +406,11 @@ mod tests {
     fn empty_value_is_the_default_except_for_root() {
         assert_eq!(sorted("--log /x --log= create --pid-file= c1"), ["", "create", "", "c1"]);
         assert_eq!(sorted("--root= state c1")[0], "--root=");
+        // Of a list an element like the others.
+        assert_eq!(
+            sorted("exec --env=A=1 --env= --env=B=2 c1 env")[2],
+            "--env=A=1 --env= --env=B=2"
+        );
     }
 
     #[test]

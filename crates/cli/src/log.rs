@@ -18,6 +18,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde::Serialize;
 
 use crate::args::{GlobalArgs, LogLevel};
+use crate::report;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -114,7 +115,7 @@ impl Log for Sink {
 
     fn log(&self, record: &Record<'_>) {
         let format = if self.format == Format::Stderr { stderr_format() } else { self.format };
-        let message = record.args().to_string();
+        let message = report::in_gos_words(record.args().to_string());
         let line = line(format, record.level(), &message, SystemTime::now());
         // One write a line: other processes append to the same file. A log that cannot be written is no reason to fail.
         drop(match &self.file {

@@ -56,7 +56,7 @@ pub fn note(text: &str) {
 const MARK: &str = " (os error ";
 
 /// The kernel's errors as Go spells them, without a number: `permission denied` is what callers look for.
-fn in_gos_words(mut text: String) -> String {
+pub fn in_gos_words(mut text: String) -> String {
     while let Some((before, after)) = text.split_once(MARK)
         && let Some((number, rest)) = after.split_once(')')
         && let Ok(number) = number.parse()

@@ -122,8 +122,9 @@ struct ProcessFlags {
 
 impl clap::Args for Args {
     fn augment_args(command: Command) -> Command {
-        let command = command.about("Execute another process in a container");
         let command = ContainerId::augment_args(command);
+        // After the operand, whose description clap takes for the command's.
+        let command = command.about("Execute another process in a container");
         let program = Arg::new("command").value_name("command").num_args(0..);
         let program = program.trailing_var_arg(true).allow_hyphen_values(true);
         let program = program.value_parser(clap::value_parser!(OsString));

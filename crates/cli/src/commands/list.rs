@@ -50,7 +50,10 @@ fn containers(globals: &Globals) -> anyhow::Result<Vec<StateReport>> {
         });
         match report {
             Ok(report) => reports.push(report),
-            Err(error) => report::note(&format!("load container: {:#}", anyhow::Error::new(error))),
+            Err(error) => {
+                let text = format!("load container: {:#}", anyhow::Error::new(error));
+                report::note(&report::in_gos_words(text));
+            }
         }
     }
     Ok(reports)

@@ -63,11 +63,10 @@ pub unsafe fn clone_and_leave(args: usize, size: usize, socket: usize, message: 
             "li a2, {nosignal}",
             "li a7, {sendmsg}",
             "ecall",
-            "3:",
             "li a0, 0",
             "li a7, {exit}",
             "ecall",
-            "j 3b",
+            "unimp",
             "2:",
             sendmsg = const abi::number::SENDMSG, exit = const abi::number::EXIT_GROUP,
             nosignal = const abi::MSG_NOSIGNAL,
@@ -76,6 +75,12 @@ pub unsafe fn clone_and_leave(args: usize, size: usize, socket: usize, message: 
             options(nostack));
     }
     result
+}
+
+/// An instruction that is none: SIGILL.
+pub fn fault() -> ! {
+    // SAFETY: what does not come back touches nothing.
+    unsafe { asm!("unimp", options(noreturn, nomem, nostack)) }
 }
 
 /// `SA_RESTORER`, where a handler cannot be without; else 0.

@@ -55,11 +55,10 @@ pub unsafe fn clone_and_leave(args: usize, size: usize, socket: usize, message: 
             "mov rsi, r9",
             "mov edx, {nosignal}",
             "syscall",
-            "3:",
             "mov eax, {exit}",
             "xor edi, edi",
             "syscall",
-            "jmp 3b",
+            "ud2",
             "2:",
             sendmsg = const abi::number::SENDMSG, exit = const abi::number::EXIT_GROUP,
             nosignal = const abi::MSG_NOSIGNAL,
@@ -68,6 +67,12 @@ pub unsafe fn clone_and_leave(args: usize, size: usize, socket: usize, message: 
             options(nostack));
     }
     result
+}
+
+/// An instruction that is none: SIGILL.
+pub fn fault() -> ! {
+    // SAFETY: what does not come back touches nothing.
+    unsafe { asm!("ud2", options(noreturn, nomem, nostack)) }
 }
 
 /// `SA_RESTORER`, where a handler cannot be without; else 0.

@@ -29,6 +29,8 @@ pub(super) fn message(origin: &Origin, op: &Op<'_>, failure: &Failure<'_>) -> St
     }
     if let Some(hint) = hint {
         parts.extend((failure.errno != 0).then(|| errno::name(failure.errno)));
+        // Podman makes its exit code 126 of these words.
+        parts.extend((failure.errno == libc::EPERM).then(|| errno::words(failure.errno)));
         parts.push(hint);
         let detail = kernel_message(op, failure).map(|message| format!(" ({message})"));
         if let (Some(detail), Some(hint)) = (detail, parts.last_mut()) {

@@ -37,8 +37,10 @@ impl Update {
         let merged = merge(recorded.clone(), asked);
         validate_resources(&merged)?;
         let before = settings(recorded, &mut Vec::new())?;
+        // Of what is asked for alone: create has warned of what is recorded.
         let mut warnings = Vec::new();
-        let mut settings = settings(&merged, &mut warnings)?;
+        let mut settings = settings(&merged, &mut Vec::new())?;
+        super::settings(asked, &mut warnings)?;
         let asked = Asked(json!({ "linux": { "resources": asked } }));
         let idle = last_word(&settings, "cpu.idle").cloned();
         let idle = idle.filter(|now| {

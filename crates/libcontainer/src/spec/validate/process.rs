@@ -43,7 +43,10 @@ fn check_cwd(cwd: &str) -> Check {
 fn check_args(args: &[String]) -> Check {
     match args.first() {
         None => fail("/process/args", "args must not be empty"),
-        Some(name) if name.is_empty() => fail("/process/args/0", "is empty"),
+        Some(name) if name.is_empty() => {
+            // Docker and Podman look for these words of Go's os/exec.
+            fail("/process/args/0", r#"exec: "": executable file not found in $PATH"#)
+        }
         Some(_) => Ok(()),
     }
 }
