@@ -29,6 +29,7 @@ table! {
     process_is_in_the_cgroup_of_the_container: [Root],
     process_is_a_child_of_the_runtimes_caller_when_detached: [Root],
     environment_is_that_of_the_container_and_more: [Root, NotOn("crun", FORGETS_IT)],
+    empty_environment_variable_is_refused_and_none_is_lost: [Root, NotOn("crun", FORGETS_IT), NotOn("runc", "1.1 takes it")],
     home_comes_from_the_containers_passwd: [Root, NotOn("crun", "sets an empty one where there is no entry")],
     user_is_that_of_the_container_or_the_one_asked_for: [Root, NotOn("crun", FORGETS_IT)],
     groups_are_added: [Root, NotOn("crun", "has no such flag")],
@@ -205,6 +206,12 @@ fn process_is_a_child_of_the_runtimes_caller_when_detached(runtime: &Runtime) ->
     ensure!(parent != runtime.pid(&id)?.to_string(), "init of the container is its parent");
     ensure!(field(&status, "NSpid")?.split_whitespace().count() == 2, "{status}");
     end(runtime, &id)
+}
+
+fn empty_environment_variable_is_refused_and_none_is_lost(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime, |_| {})?;
+    let outcome = exec_with(runtime, &["-e", "A=1", "-e", ""], &id, &["env"]).output()?;
+    outcome.exits(255)?.fails_with("invalid environment variable: missing '='").map(drop)
 }
 
 fn environment_is_that_of_the_container_and_more(runtime: &Runtime) -> TestResult {

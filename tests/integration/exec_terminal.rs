@@ -22,6 +22,7 @@ const PAINTS: &str = "1.8 writes some of the output as if it were its own errors
 table! {
     terminal_without_a_terminal_of_the_caller_gives_all_of_the_output: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
     hundred_with_a_terminal_lose_nothing: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
+    end_of_stdin_ends_a_shell: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
     terminal_is_of_the_container_and_the_users: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
     terminal_is_the_controlling_one: [Root, Terminal, NotOn("crun", PAINTS), NotOn("runc", WANTS_ONE)],
     foreground_passes_the_input_and_the_exit_code: [Root, Terminal, Program("setsid")],
@@ -52,6 +53,20 @@ fn hundred_with_a_terminal_lose_nothing(runtime: &Runtime) -> TestResult {
         let said = format!("x{number}");
         let outcome = exec_with(runtime, &["--tty"], &id, &["echo", &said]).output()?.ok()?;
         ensure_eq!(outcome.stdout.trim_end(), said);
+    }
+    Ok(())
+}
+
+/// Whenever it begins to edit its lines itself: before the end was typed, or after.
+fn end_of_stdin_ends_a_shell(runtime: &Runtime) -> TestResult {
+    let (id, _bundle) = running(runtime, |_| {})?;
+    for _ in 0..20 {
+        exec_with(runtime, &["-t"], &id, &["sh"]).stdin(Stdio::null()).output()?.ok()?;
+        let script = "sleep 0.0$((RANDOM % 10)); exec sh";
+        exec_with(runtime, &["-t"], &id, &["sh", "-c", script])
+            .stdin(Stdio::null())
+            .output()?
+            .ok()?;
     }
     Ok(())
 }

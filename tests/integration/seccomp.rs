@@ -38,6 +38,7 @@ table! {
     flags_are_taken: [Root, NotOn("crun", NO_FLAGS), NotOn("runc", NO_FLAGS)],
     profile_that_kills_lets_the_program_start: [Root, Corten(FEW)],
     profile_that_kills_lets_the_program_start_without_no_new_privileges: [Root, Corten(FEW)],
+    profile_that_denies_all_ends_the_container: [Root, Corten(FEW)],
     filter_is_in_force_for_start_container_hooks: [Root],
     filter_is_in_force_for_users_without_capabilities: [Root],
     contradiction_is_refused_with_the_rule: [Root, Corten("others say EEXIST of the rule's name")],
@@ -458,6 +459,25 @@ fn profile_that_kills_lets_the_program_start_without_no_new_privileges(
         let id = runtime.new_id();
         runtime.create(&bundle, &id)?.ok()?;
         runtime.start(&id)?.ok()?;
+    }
+    Ok(())
+}
+
+/// init can neither execute the program nor say so, and not even exit.
+fn profile_that_denies_all_ends_the_container(runtime: &Runtime) -> TestResult {
+    for no_new_privileges in [true, false] {
+        let bundle = runtime.bundle_with(&["true"], |config| {
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ERRNO" });
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        })?;
+        let outcome = runtime.run(&bundle)?;
+        ensure!(!outcome.status.success(), "it has succeeded: {outcome:?}");
+        let id = runtime.new_id();
+        if runtime.create(&bundle, &id)?.status.success() {
+            drop(runtime.start(&id)?);
+            runtime.wait_for_status(&id, "stopped")?;
+            runtime.delete(&id)?.ok()?;
+        }
     }
     Ok(())
 }

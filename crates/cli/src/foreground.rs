@@ -108,6 +108,9 @@ fn stay(
             terminal.iter_mut().for_each(Terminal::finish);
         }
         terminal.iter_mut().for_each(Terminal::relay);
+        if ready.nothing {
+            terminal.iter_mut().for_each(Terminal::settle);
+        }
         match ended {
             Some(status) if terminal.as_ref().is_none_or(Terminal::is_finished) => {
                 return Ok(status);
@@ -129,6 +132,8 @@ fn stay(
 struct Ready {
     signal: bool,
     init: bool,
+    /// The terminal's patience is at its end.
+    nothing: bool,
 }
 
 /// Sleeps until there is something to do.
@@ -148,12 +153,13 @@ fn wait(
     if !ended {
         fds.push(PollFd::from_borrowed_fd(pidfd, PollFlags::IN));
     }
-    match poll(&mut fds, None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+    let nothing = match poll(&mut fds, terminal.and_then(Terminal::patience)) {
+        Ok(count) => count == 0,
+        Err(rustix::io::Errno::INTR) => false,
         Err(errno) => return Err(errno.into()),
-    }
+    };
     let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
-    Ok(Ready { signal: is_ready(fds.first()), init: !ended && is_ready(fds.last()) })
+    Ok(Ready { signal: is_ready(fds.first()), init: !ended && is_ready(fds.last()), nothing })
 }
 
 /// Does what one signal asks for. `true`: it would have ended a process that no longer is.

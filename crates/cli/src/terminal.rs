@@ -13,8 +13,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp,
-    tcgetwinsize, tcsetattr, tcsetwinsize,
+    LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr,
+    tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
 /// As much as a pty gives in one read.
@@ -34,7 +34,24 @@ pub struct Terminal {
     host: HostTerminal,
     input: Stream,
     output: Stream,
+    /// Our input has ended, and the container was told.
+    end: Option<End>,
 }
+
+/// The end of the input, as it was typed at last.
+#[derive(Debug)]
+struct End {
+    /// The mode of the terminal then.
+    mode: Mode,
+    /// Whether the mode has stayed since the program has written last.
+    is_settled: bool,
+}
+
+/// What makes an end of file of a byte: whether lines are edited by the kernel, and the byte.
+type Mode = (bool, u8);
+
+/// How long after its output a program may go over to another mode of the terminal.
+const SETTLING: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Bytes that were read and not yet written.
 #[derive(Debug, Default)]
@@ -65,7 +82,7 @@ impl Terminal {
             leave_newlines_alone(&master)?;
         }
         let (input, output) = (Stream::default(), Stream::default());
-        let terminal = Self { master, slave: Some(slave), host, input, output };
+        let terminal = Self { master, slave: Some(slave), host, input, output, end: None };
         if terminal.size().is_none() {
             terminal.resize();
         }
@@ -91,10 +108,23 @@ impl Terminal {
         }
     }
 
+    /// How long to wait at most for what [`Self::watch`] has added.
+    pub fn patience(&self) -> Option<&'static Timespec> {
+        self.end.as_ref().filter(|end| !end.is_settled).map(|_| &SETTLING)
+    }
+
+    /// It was waited so long, and nothing came.
+    pub fn settle(&mut self) {
+        if let Some(end) = &mut self.end {
+            end.is_settled = true;
+        }
+    }
+
     /// Moves what can be moved without waiting.
     pub fn relay(&mut self) {
         self.relay_input();
         self.relay_output();
+        self.end_input_again();
     }
 
     fn relay_input(&mut self) {
@@ -110,15 +140,41 @@ impl Terminal {
     /// Types the end-of-file character, as script(1) does, so that a shell that reads a pipe ends with it. After half a line the
     /// first one only sends the line.
     fn end_input(&mut self) {
-        let Ok(termios) = tcgetattr(&self.master) else { return };
-        let end = termios.special_codes[SpecialCodeIndex::VEOF];
         let count = if self.input.last.is_none_or(|last| last == b'\n') { 1 } else { 2 };
-        self.input.pending.extend(std::iter::repeat_n(end, count));
+        self.type_end(count);
+    }
+
+    /// Whoever goes over to another mode has lost the end that was typed before: a shell that edits its lines itself reads a NUL
+    /// for it (`n_tty_set_termios` of the kernel).
+    fn end_input_again(&mut self) {
+        let lost = |end: &End| self.mode().is_some_and(|mode| mode != end.mode);
+        if self.slave.is_some()
+            && self.input.pending.is_empty()
+            && self.end.as_ref().is_some_and(lost)
+        {
+            self.type_end(1);
+            self.input.empty_into(self.master.as_fd());
+        }
+    }
+
+    fn type_end(&mut self, count: usize) {
+        let Some(mode) = self.mode() else { return };
+        self.input.pending.extend(std::iter::repeat_n(mode.1, count));
+        self.end = Some(End { mode, is_settled: false });
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        let termios = tcgetattr(&self.master).ok()?;
+        let is_canonical = termios.local_modes.contains(LocalModes::ICANON);
+        Some((is_canonical, termios.special_codes[SpecialCodeIndex::VEOF]))
     }
 
     fn relay_output(&mut self) {
         if self.output.wants_more() {
             let is_over = self.output.fill(self.master.as_fd()) == Filled::Nothing;
+            if let (false, Some(end)) = (is_over, &mut self.end) {
+                end.is_settled = false;
+            }
             let is_too_much = self.output.total > LEFTOVER;
             if self.slave.is_none() && (is_over || is_too_much) {
                 self.output.is_ended = true;
@@ -132,6 +188,7 @@ impl Terminal {
     /// init has ended: what it has written before is still to be relayed.
     pub fn finish(&mut self) {
         self.slave = None;
+        self.end = None;
         self.input = Stream { is_ended: true, ..Stream::default() };
         self.output.total = 0;
     }
@@ -314,7 +371,7 @@ mod tests {
         let (master, slave) = pty();
         let host = HostTerminal { modes: None, is_raw: false };
         let (input, output) = (Stream::default(), Stream::default());
-        Terminal { master, slave: Some(slave), host, input, output }
+        Terminal { master, slave: Some(slave), host, input, output, end: None }
     }
 
     #[test]
@@ -373,6 +430,32 @@ mod tests {
             terminal.end_input();
             assert_eq!(terminal.input.pending, typed, "{last:?}");
         }
+    }
+
+    #[test]
+    fn end_of_stdin_is_typed_again_in_another_mode() {
+        let mut terminal = terminal();
+        let slave = terminal.slave.as_ref().unwrap().try_clone().unwrap();
+        terminal.end_input();
+        terminal.input.empty_into(terminal.master.as_fd());
+        assert!(terminal.patience().is_some());
+        terminal.settle();
+        assert!(terminal.patience().is_none());
+        terminal.end_input_again();
+        assert!(terminal.patience().is_none());
+        let mut raw = tcgetattr(&slave).unwrap();
+        raw.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &raw).unwrap();
+        terminal.end_input_again();
+        assert!(terminal.patience().is_some());
+        // The first of them is a NUL, unless the kernel had not moved it to the slave yet.
+        let mut typed = Vec::new();
+        while typed.len() < 2 {
+            let mut buffer = [0; 2];
+            let count = read(&slave, &mut buffer).unwrap();
+            typed.extend(buffer.iter().take(count));
+        }
+        assert!(matches!(typed[..], [0 | 4, 4]), "{typed:?}");
     }
 
     #[test]
