@@ -17,6 +17,10 @@ pub(super) fn set(
     warnings: &mut Vec<Remark>,
 ) -> Result<(), SpecError> {
     let value = |value: Option<i64>| value.filter(|value| *value != 0);
+    warn_if(value(memory.kernel).is_some_and(|limit| limit > 0), "memory/kernel", warnings);
+    warn_if(value(memory.kernel_tcp).is_some_and(|limit| limit > 0), "memory/kernelTCP", warnings);
+    warn_if(memory.swappiness.is_some(), "memory/swappiness", warnings);
+    warn_if(memory.disable_oom_killer == Some(true), "memory/disableOOMKiller", warnings);
     // Before the limit: with swap still allowed, a limit below the use would swap out first.
     if let Some(swap) = swap_limit(memory)? {
         // Kernels without swap accounting have no file, and no swap to forbid or to allow.
@@ -30,10 +34,6 @@ pub(super) fn set(
     if let Some(reservation) = value(memory.reservation) {
         settings.push(Setting::new(RESERVATION, "memory.low", bytes(reservation)));
     }
-    warn_if(value(memory.kernel).is_some_and(|limit| limit > 0), "memory/kernel", warnings);
-    warn_if(value(memory.kernel_tcp).is_some_and(|limit| limit > 0), "memory/kernelTCP", warnings);
-    warn_if(memory.swappiness.is_some(), "memory/swappiness", warnings);
-    warn_if(memory.disable_oom_killer == Some(true), "memory/disableOOMKiller", warnings);
     Ok(())
 }
 

@@ -352,6 +352,17 @@ fn properties_that_only_v1_had_are_warnings() {
 }
 
 #[test]
+fn update_warns_of_what_only_v1_had_and_takes_a_part_that_alone_means_nothing() {
+    let resources = |value| serde_json::from_value::<LinuxResources>(value).unwrap();
+    let recorded = resources(json!({ "memory": { "limit": 1 << 20 } }));
+    let asked = resources(json!({ "memory": { "swap": 2 << 20, "kernel": 1 } }));
+    let update = Update::new(&recorded, &asked).unwrap();
+    let of: Vec<_> = update.warnings.iter().map(|remark| remark.pointer.as_str()).collect();
+    assert_eq!(of, ["/linux/resources/memory/kernel"]);
+    assert!(update.settings.iter().any(|setting| setting.file == "memory.swap.max"));
+}
+
+#[test]
 fn controllers_are_needed_only_for_what_does_not_hold_anyway() {
     let needed = |resources: Value| {
         let (settings, _) = planned(resources).unwrap();

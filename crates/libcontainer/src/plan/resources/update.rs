@@ -37,10 +37,12 @@ impl Update {
         let merged = merge(recorded.clone(), asked);
         validate_resources(&merged)?;
         let before = settings(recorded, &mut Vec::new())?;
-        // Of what is asked for alone: create has warned of what is recorded.
-        let mut warnings = Vec::new();
-        let mut settings = settings(&merged, &mut Vec::new())?;
-        super::settings(asked, &mut warnings)?;
+        let (mut warnings, mut of_asked) = (Vec::new(), Vec::new());
+        let mut settings = settings(&merged, &mut warnings)?;
+        // What has no effect is not merged. That it may mean nothing by itself (a swap limit without a memory limit) is no error here.
+        super::settings(asked, &mut of_asked).ok();
+        of_asked.retain(|remark| !warnings.contains(remark));
+        warnings.append(&mut of_asked);
         let asked = Asked(json!({ "linux": { "resources": asked } }));
         let idle = last_word(&settings, "cpu.idle").cloned();
         let idle = idle.filter(|now| {
