@@ -31,6 +31,7 @@ mod runtime;
 pub mod seccomp;
 mod send;
 pub mod signal;
+mod socket;
 pub mod spec;
 pub mod state;
 pub mod stats;
