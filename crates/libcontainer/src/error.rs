@@ -167,6 +167,9 @@ pub enum HookError {
         status: String,
         /// The last of what it wrote to stdout and stderr.
         output: String,
+    /// It runs, and could not be waited for, written to or read from; it was killed with its process group.
+    #[error("cannot be waited for")]
+    Wait(#[source] io::Error),
     },
     /// The container's init has ended before it (somebody has killed it), and it was killed with its process group.
     #[error("was killed, because the container's init has ended{}", output_suffix(output))]
