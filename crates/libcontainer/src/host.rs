@@ -29,7 +29,7 @@ pub struct Facts {
     pub euid: u32,
     /// Effective group id of the runtime; 0 where it is root, who needs it for nothing.
     pub egid: u32,
-    /// The highest capability number that the kernel knows.
+    /// The last capability that corten has a name for; tests set others.
     pub last_capability: u32,
     /// Where cgroup v2 is.
     pub cgroup: CgroupFacts,
