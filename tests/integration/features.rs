@@ -190,7 +190,7 @@ fn features_are_those_that_the_planner_takes(runtime: &Runtime) -> TestResult {
         ensure!(*is_claimed == refused.is_empty(), "{name}: {is_claimed}, but plan: {refused:?}");
     }
     ensure_eq!(has(&all["mountOptions"], "idmap"), is("/mountExtensions/idmap/enabled"));
-    ensure!(!is("/cgroup/v1") && is("/cgroup/v2"), "{linux}");
+    ensure!(!is("/cgroup/v1") && is("/cgroup/v2") && is("/cgroup/systemdUser"), "{linux}");
     Ok(())
 }
 

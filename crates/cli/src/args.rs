@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
+use libcontainer::host;
 use libcontainer::trace::Trace;
 
 use crate::usage::UsageError;
@@ -249,12 +250,8 @@ fn require_own(root: &Path) -> anyhow::Result<()> {
 
 /// Root in the initial user namespace uses /run whatever the environment says: sudo keeps the user's variables.
 fn honours_xdg() -> bool {
-    let in_user_namespace = || {
-        let whole = ["0", "0", "4294967295"];
-        fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(whole))
-    };
     !rustix::process::geteuid().is_root()
-        || (env::var_os("USER").is_none_or(|user| user != "root") && in_user_namespace())
+        || (env::var_os("USER").is_none_or(|user| user != "root") && host::in_user_namespace())
 }
 
 #[cfg(test)]

@@ -139,6 +139,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// A system call that failed.
+    pub(crate) fn os(call: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Os { call: call.into(), source: source.into() }
+    }
+}
+
 /// A step of the plan that init could not do.
 ///
 /// The text is `[pointer: ]step: ERRNO: hint`, all that is known: which property made the step, what the step was, what the
@@ -163,6 +170,9 @@ pub enum HookError {
     /// It could not be started.
     #[error("cannot be started")]
     Start(#[source] io::Error),
+    /// It runs, and could not be waited for, written to or read from; it was killed with its process group.
+    #[error("cannot be waited for")]
+    Wait(#[source] io::Error),
     /// It ended with a status other than 0.
     #[error("{status}{}", output_suffix(output))]
     Status {

@@ -59,7 +59,7 @@ pub(crate) struct Scene<'a> {
 /// Runs `hook` to its end.
 ///
 /// # Errors
-/// [`Error::Hook`]: it cannot be started, did not exit with 0, ran past its timeout, or init has ended; [`Error::State`].
+/// [`Error::Hook`]: it cannot be started or waited for, did not exit with 0, ran past its timeout, or init has ended; [`Error::State`].
 pub(crate) fn run(
     kind: &'static str,
     index: usize,
@@ -194,7 +194,7 @@ impl Running {
             }
             Err(errno) => {
                 self.kill();
-                Err(HookError::Start(errno.into()))
+                Err(HookError::Wait(errno.into()))
             }
         }
     }

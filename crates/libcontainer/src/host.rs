@@ -3,7 +3,6 @@
 //! Runs in: runtime.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -30,7 +29,7 @@ pub struct Facts {
     pub euid: u32,
     /// Effective group id of the runtime; 0 where it is root, who needs it for nothing.
     pub egid: u32,
-    /// The highest capability number that the kernel knows.
+    /// The last capability that corten has a name for; tests set others.
     pub last_capability: u32,
     /// Where cgroup v2 is.
     pub cgroup: CgroupFacts,
@@ -73,8 +72,9 @@ pub(crate) fn is_rootless() -> bool {
     !rustix::process::geteuid().is_root() || in_user_namespace()
 }
 
-/// The initial user namespace maps all ids to themselves (user_namespaces(7)).
-pub(crate) fn in_user_namespace() -> bool {
+/// Whether this process is in another user namespace than the initial one, which maps all ids to themselves
+/// (user_namespaces(7)).
+pub fn in_user_namespace() -> bool {
     let whole = [&b"0"[..], b"0", b"4294967295"];
     read_file("/proc/self/uid_map").is_ok_and(|map| {
         let words = map.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
@@ -221,11 +221,7 @@ pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, Error> {
             }
         }
     };
-    read().map_err(|errno: rustix::io::Errno| os(path, errno.into()))
-}
-
-fn os(path: &str, source: io::Error) -> Error {
-    Error::Os { call: format!("read {path}"), source }
+    read().map_err(|errno: rustix::io::Errno| Error::os(format!("read {path}"), errno))
 }
 
 #[cfg(test)]

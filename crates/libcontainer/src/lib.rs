@@ -13,8 +13,8 @@
 //!
 //! Nothing here changes the calling process: not its working directory, umask, signal mask or handlers, dumpable flag,
 //! oom score or environment. Threads and async runtimes are fine: between clone and exec the child runs only raw system
-//! calls on prepared memory. The only children are init (until it is reparented) and hooks; they are waited for by
-//! pidfd. See `docs/library.md` for what a caller's own `wait(-1)` or SIGCHLD handler sees.
+//! calls on prepared memory. Children are waited for by pidfd; which there are, and what a caller's own `wait(-1)` or
+//! SIGCHLD handler sees of them, is in `docs/library.md`, "Children, SIGCHLD and `wait(-1)`".
 
 pub mod cgroup;
 pub mod container;
@@ -31,6 +31,7 @@ mod runtime;
 pub mod seccomp;
 mod send;
 pub mod signal;
+mod socket;
 pub mod spec;
 pub mod state;
 pub mod stats;

@@ -44,6 +44,15 @@ pub struct Header {
     pub ops: u32,
 }
 
+/// Sets a `FLAG_*` in the header of `plan`.
+pub fn set_flag(plan: &mut [u8], flag: u32) {
+    /// Behind magic and version.
+    const AT: usize = MAGIC.len() + size_of::<u32>();
+    if let Some(flags) = plan.get_mut(AT..).and_then(<[u8]>::first_chunk_mut) {
+        *flags = (u32::from_le_bytes(*flags) | flag).to_le_bytes();
+    }
+}
+
 /// An iterator over the ops of a plan: the index of the op in the plan, and the op.
 #[derive(Debug, Clone)]
 pub struct PlanReader<'a> {

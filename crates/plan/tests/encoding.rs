@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use corten_plan::wire::{FLAG_TRACE, Ids, List};
+use corten_plan::wire::{FLAG_EXPECT_PID1, FLAG_TRACE, Ids, List, set_flag};
 use corten_plan::{Failure, Frame, Handle, Op, PlanReader, PlanWriter, Point, Stage};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
@@ -68,6 +68,14 @@ fn ops_come_back_as_they_were_written() {
     let read: Vec<_> = reader.map(Result::unwrap).collect();
     let expected: Vec<_> = (0u16..).zip(ops).collect();
     assert_eq!(read, expected);
+}
+
+#[test]
+fn flag_is_set_beside_the_others() {
+    let mut bytes = plan(&[]);
+    set_flag(&mut bytes, FLAG_EXPECT_PID1);
+    let header = PlanReader::new(&bytes).unwrap().header();
+    assert_eq!((header.flags, header.ops), (FLAG_TRACE | FLAG_EXPECT_PID1, 0));
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn make(root: OwnedFd, mount_point: &Path, path: &Path) -> io::Result<Cgroup> {
 }
 
 impl Cgroup {
-    /// [`Site::look`], [`Site::create`] and [`Self::restrict_devices`] in one.
+    /// [`Site::look`], [`Site::create`] and [`Self::restrict_devices`] in one, for tests.
     ///
     /// # Errors
     /// As [`Site::look`].
@@ -183,7 +183,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Removes the directories that [`Cgroup::create`] made, as far as nobody else uses them by now. For a failed create;
+    /// Removes the directories that [`Site::create`] made, as far as nobody else uses them by now. For a failed create;
     /// processes inside are to be killed first.
     pub fn unmake(&self) {
         if let Ok(root) = open_root(&self.mount_point) {

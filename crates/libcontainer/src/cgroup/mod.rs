@@ -1,8 +1,9 @@
 //! The container's cgroup, in the unified hierarchy (cgroup v2).
 //!
-//! [`Cgroup::create`] makes the directory and attaches the device program; the container's first process is born in it
-//! (`CLONE_INTO_CGROUP`), so nothing is ever moved. [`Cgroup::kill`] ends whatever is inside, [`Cgroup::remove`]
-//! takes the tree away. Everything goes through directory fds: a path is resolved once, below the mount point,
+//! [`Site::look`] refuses a place where others live, [`Site::create`] makes the directory with its limits, and the container's
+//! first process is born in it (`CLONE_INTO_CGROUP`); where systemd makes the cgroup, it moves the process there
+//! ([`systemd`]). [`Cgroup::restrict_devices`] attaches the device program. [`Cgroup::kill`] ends whatever is inside,
+//! [`Cgroup::remove`] takes the tree away. Everything goes through directory fds: a path is resolved once, below the mount point,
 //! without symbolic links or `..` (security.md T-14).
 //!
 //! Why cgroups-rs is not used: `docs/design/0004-cgroups.md`.
@@ -108,7 +109,7 @@ impl Cgroup {
         &self.path
     }
 
-    /// Whether [`Cgroup::create`] made the directory, or found it.
+    /// Whether [`Cgroup::create`] made the directory, or found it. For tests, as that is.
     pub fn is_ours(&self) -> bool {
         self.made > 0
     }

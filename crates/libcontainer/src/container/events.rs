@@ -36,7 +36,7 @@ impl Container {
         let mut tick = next_tick(interval);
         loop {
             let next = watch.next(tick);
-            let event = match next.map_err(|errno| os("poll", errno.into()))? {
+            let event = match next.map_err(|errno| Error::os("poll", errno))? {
                 Happened::Ended => return Ok(()),
                 Happened::Oom => Event::Oom,
                 Happened::Nothing => {
@@ -72,8 +72,4 @@ impl Container {
 fn next_tick(interval: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     Instant::now() + interval.min(YEAR)
-}
-
-fn os(call: &str, source: std::io::Error) -> Error {
-    Error::Os { call: call.into(), source }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use corten_plan::wire::FLAG_TRACE;
+use corten_plan::wire::{FLAG_TRACE, set_flag};
 use corten_plan::{Handle, Op, Point};
 
 use super::conversation::{Conversation, out_of_order};
@@ -108,7 +108,7 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     let mut streams = what.stdio.map(|fds| fds.each_ref().map(AsFd::as_fd));
     let others = std::iter::once(&mut image_fd).chain(streams.iter_mut().flatten());
     stdio::lift(fds.iter_mut().map(|(_, fd)| fd).chain(others), &lifted)
-        .map_err(|source| os("dup", source))?;
+        .map_err(|source| Error::os("dup", source))?;
     let argument = handles::argument(&fds)?;
     let inherit: Vec<BorrowedFd<'_>> = fds.into_iter().map(|(_, fd)| fd).collect();
     drop(span);
@@ -134,7 +134,7 @@ pub(super) fn start(what: &Start<'_>) -> Result<Spawned, StartError> {
     }
     let undo = Undo::new(&init, kill_and_reap);
     let image = what.is_watched.then(|| rustix::fs::fstat(&image)).transpose();
-    let image = image.map_err(|errno| os("fstat(init's image)", errno.into()))?;
+    let image = image.map_err(|errno| Error::os("fstat(init's image)", errno))?;
     undo.disarm();
     Ok(Spawned { init, link, image: image.map(|image| (image.st_dev, image.st_ino)), times })
 }
@@ -158,7 +158,7 @@ fn see_through_first_stage(
 fn spawn_error(error: SpawnError) -> StartError {
     match error {
         SpawnError::Clone(source) => StartError::Clone(source),
-        SpawnError::Exec(source) => os("prepare and execute init's image", source).into(),
+        SpawnError::Exec(source) => Error::os("prepare and execute init's image", source).into(),
     }
 }
 
@@ -384,7 +384,7 @@ pub(super) fn publish(
     }
     if let Some(socket) = &handles.pidfd_socket {
         let sent = console::send_fd(socket.as_fd(), kind, process.pidfd());
-        sent.map_err(|source| os("send to --pidfd-socket", source))?;
+        sent.map_err(|source| Error::os("send to --pidfd-socket", source))?;
     }
     Ok(())
 }
@@ -428,7 +428,7 @@ pub(super) fn refuse_unsupported(warnings: &[Remark], unsupported: &[Remark]) ->
 /// The pid in the process's own pid namespace: the last number of the NSpid line.
 fn innermost_pid(pid: i32) -> Result<i32, Error> {
     let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).map_err(|error| os(&path, error))?;
+    let status = std::fs::read_to_string(&path).map_err(|error| Error::os(&path, error))?;
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     Ok(line.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid))
 }
@@ -436,18 +436,15 @@ fn innermost_pid(pid: i32) -> Result<i32, Error> {
 /// The plan with the flags of this start.
 fn plan_bytes(plan: &InitPlan, is_traced: bool) -> Vec<u8> {
     let mut bytes = plan.bytes.clone();
-    // The header: magic (8 bytes), version (4), flags (4).
-    if let (true, Some(flags)) = (is_traced, bytes.get_mut(12..16)) {
-        for (byte, bit) in flags.iter_mut().zip(FLAG_TRACE.to_le_bytes()) {
-            *byte |= bit;
-        }
+    if is_traced {
+        set_flag(&mut bytes, FLAG_TRACE);
     }
     bytes
 }
 
 fn times_file() -> Result<OwnedFd, Error> {
     rustix::fs::memfd_create("corten-trace", rustix::fs::MemfdFlags::CLOEXEC)
-        .map_err(|errno| os("memfd_create", errno.into()))
+        .map_err(|errno| Error::os("memfd_create", errno))
 }
 
 /// How long init may be silent: hooks without a timeout may take for ever, as the specification has it.
@@ -491,8 +488,4 @@ pub(super) fn explained(error: Error, spawn: &SpawnPlan) -> Error {
         inner.message = format!("{}: {text}", inner.message);
     }
     Error::Init(inner)
-}
-
-pub(super) fn os(call: &str, source: io::Error) -> Error {
-    Error::Os { call: call.into(), source }
 }

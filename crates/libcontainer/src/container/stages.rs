@@ -8,7 +8,7 @@ use corten_plan::{Op, Point};
 
 use super::ContainerProcess;
 use super::conversation::{failure, init_died};
-use super::launch::{Start, os};
+use super::launch::Start;
 use super::undo::{Undo, kill_and_reap};
 use crate::error::Error;
 use crate::plan::InitPlan;
@@ -115,7 +115,7 @@ fn pid_of(pidfd: &OwnedFd) -> Result<i32, Error> {
         return Ok(pid);
     }
     let path = format!("/proc/thread-self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd));
-    let info = std::fs::read_to_string(&path).map_err(|error| os(&path, error))?;
+    let info = std::fs::read_to_string(&path).map_err(|error| Error::os(&path, error))?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
     pid.and_then(|pid| pid.trim().parse().ok())
         .filter(|pid| *pid > 0)

@@ -26,7 +26,9 @@ impl Features {
         let controllers = read_in(&facts.cgroup, "cgroup.controllers");
         linux.cgroup.v2 &= facts.cgroup.layout != CgroupLayout::None;
         linux.cgroup.rdma &= controllers.split(' ').any(|controller| controller == "rdma");
-        linux.cgroup.systemd &= Path::new("/run/systemd/system").exists();
+        let has_systemd = Path::new("/run/systemd/system").exists();
+        linux.cgroup.systemd &= has_systemd;
+        linux.cgroup.systemd_user &= has_systemd;
         restrict(&mut linux.seccomp);
         linux.apparmor.enabled &= read("/sys/module/apparmor/parameters/enabled") == "Y";
         linux.selinux.enabled &= Path::new("/sys/fs/selinux/enforce").exists();

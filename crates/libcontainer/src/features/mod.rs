@@ -19,17 +19,6 @@ use crate::spec::{
     SeccompOperator, template,
 };
 
-/// What the program can do: the switches. Each turns true with what it names.
-const USER_NAMESPACES: bool = true;
-const IDMAP: bool = true;
-const CGROUP_SYSTEMD: bool = true;
-const CGROUP_RDMA: bool = true;
-const SECCOMP: bool = true;
-const APPARMOR: bool = true;
-const SELINUX: bool = true;
-const INTEL_RDT: bool = true;
-const NET_DEVICES: bool = true;
-
 /// features.md.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -168,40 +157,29 @@ impl Features {
             mount_options: MOUNT_OPTIONS.to_vec(),
             linux: LinuxFeatures::of_this_program(),
             annotations: BTreeMap::from([version, checkpoint]),
-            potentially_unsafe_config_annotations: if CGROUP_SYSTEMD {
-                vec!["run.oci.", "org.systemd.property."]
-            } else {
-                vec!["run.oci."]
-            },
+            potentially_unsafe_config_annotations: vec!["run.oci.", "org.systemd.property."],
         }
     }
 }
 
 impl LinuxFeatures {
     fn of_this_program() -> Self {
-        let namespaces = NamespaceType::ALL.iter().copied();
         Self {
-            namespaces: namespaces
-                .filter(|namespace| USER_NAMESPACES || *namespace != NamespaceType::User)
-                .collect(),
+            namespaces: NamespaceType::ALL.to_vec(),
             capabilities: CAPABILITIES.to_vec(),
             cgroup: CgroupFeatures {
                 v1: false,
                 v2: true,
-                systemd: CGROUP_SYSTEMD,
-                systemd_user: false,
-                rdma: CGROUP_RDMA,
+                systemd: true,
+                systemd_user: true,
+                rdma: true,
             },
             seccomp: SeccompFeatures::of_this_program(),
-            apparmor: Enabled { enabled: APPARMOR },
-            selinux: Enabled { enabled: SELINUX },
-            intel_rdt: IntelRdtFeatures {
-                enabled: INTEL_RDT,
-                schemata: INTEL_RDT,
-                monitoring: INTEL_RDT,
-            },
-            mount_extensions: MountExtensions { idmap: Enabled { enabled: IDMAP } },
-            net_devices: Enabled { enabled: NET_DEVICES },
+            apparmor: Enabled { enabled: true },
+            selinux: Enabled { enabled: true },
+            intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
+            mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
+            net_devices: Enabled { enabled: true },
             memory_policy: MemoryPolicyFeatures {
                 modes: MemoryPolicyMode::ALL.to_vec(),
                 flags: MemoryPolicyFlag::ALL.to_vec(),
@@ -212,9 +190,6 @@ impl LinuxFeatures {
 
 impl SeccompFeatures {
     fn of_this_program() -> Self {
-        if !SECCOMP {
-            return Self::none();
-        }
         Self {
             enabled: true,
             actions: SeccompAction::ALL.to_vec(),

@@ -18,7 +18,7 @@ pub(super) struct Program<'a> {
     pub personality: Option<&'a LinuxPersonality>,
     pub memory_policy: Option<&'a LinuxMemoryPolicy>,
     pub environment: Environment<'a>,
-    /// The last capability that the kernel knows.
+    /// The last capability that can be asked for.
     pub last_capability: u32,
     /// It has the supplementary groups of the runtime's caller.
     pub keeps_groups: bool,

@@ -133,5 +133,5 @@ fn write_all(file: &OwnedFd, mut content: &[u8]) -> Result<(), Errno> {
 }
 
 fn failed(call: &str, errno: Errno) -> Error {
-    Error::Os { call: format!("{call} for init's image"), source: errno.into() }
+    Error::os(format!("{call} for init's image"), errno)
 }

@@ -69,10 +69,10 @@ impl Link {
             SocketFlags::CLOEXEC,
             None,
         )
-        .map_err(|errno| failed("socketpair", errno))?;
+        .map_err(|errno| Error::os("socketpair", errno))?;
         if deadline.is_some() {
             set_socket_timeout(&ours, Timeout::Recv, deadline)
-                .map_err(|errno| failed("setsockopt(SO_RCVTIMEO)", errno))?;
+                .map_err(|errno| Error::os("setsockopt(SO_RCVTIMEO)", errno))?;
         }
         Ok((Self { socket: ours, deadline, early: RefCell::default() }, inits))
     }
@@ -95,7 +95,7 @@ impl Link {
         match sent {
             // It has died: what it had to say is still to be received.
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            Err(errno) => Err(failed("send to init", errno)),
+            Err(errno) => Err(Error::os("send to init", errno)),
         }
     }
 
@@ -131,7 +131,9 @@ impl Link {
                 Err(Errno::INTR | Errno::AGAIN) => return Err(self.timeout(what)),
                 // The other end was closed with a Go of ours unread. It is said once, and before what init has said last.
                 Err(Errno::CONNRESET) => {}
-                received => break received.map_err(|errno| failed("receive from init", errno))?,
+                received => {
+                    break received.map_err(|errno| Error::os("receive from init", errno))?;
+                }
             }
         };
         if received.bytes == 0 {
@@ -141,7 +143,7 @@ impl Link {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
         });
-        let garbled = || failed("receive from init", Errno::PROTO);
+        let garbled = || Error::os("receive from init", Errno::PROTO);
         match (Frame::decode(&*bytes).map_err(|_| garbled())?, fd) {
             (Frame::Reached(point), _) => Ok(Message::Reached(point)),
             (Frame::Forked, Some(pidfd)) => Ok(Message::Forked(pidfd)),
@@ -168,8 +170,4 @@ impl Link {
     fn timeout(&self, what: &str) -> Error {
         Error::Timeout { what: what.into(), seconds: self.deadline.unwrap_or_default().as_secs() }
     }
-}
-
-fn failed(call: &str, errno: Errno) -> Error {
-    Error::Os { call: call.into(), source: errno.into() }
 }

@@ -67,7 +67,7 @@ pub(crate) fn take(
             // Not loaded yet.
             Err(Errno::BADF) => {}
             Err(Errno::SRCH) => return Ok(None),
-            Err(errno) => return Err(os("pidfd_getfd of the filter's listener", errno)),
+            Err(errno) => return Err(Error::os("pidfd_getfd of the filter's listener", errno)),
         }
         // The next thing it says is that it is ready, after it has loaded the filter, or that it has failed.
         if link.has_message(PAUSE) {
@@ -84,11 +84,12 @@ pub(crate) fn take(
 /// Whether it is what it should be: nothing else of the process is to reach the agent.
 fn check(fd: OwnedFd) -> Result<OwnedFd, Error> {
     let link = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
-    let target = rustix::fs::readlink(&link, Vec::new()).map_err(|errno| os(&link, errno))?;
+    let target =
+        rustix::fs::readlink(&link, Vec::new()).map_err(|errno| Error::os(&link, errno))?;
     if target.as_bytes() == b"anon_inode:seccomp notify" {
         return Ok(fd);
     }
-    Err(os("pidfd_getfd: another file than the filter's listener", Errno::BADF))
+    Err(Error::os("pidfd_getfd: another file than the filter's listener", Errno::BADF))
 }
 
 /// What the agent is told; pids of the process that loads the filter and of init, and the status meanwhile.
@@ -114,10 +115,8 @@ pub(crate) fn state(
             annotations: &record.annotations,
         },
     };
-    serde_json::to_vec(&state).map_err(|error| Error::Os {
-        call: "encode the state for the seccomp agent".into(),
-        source: error.into(),
-    })
+    serde_json::to_vec(&state)
+        .map_err(|error| Error::os("encode the state for the seccomp agent", error))
 }
 
 /// Sends `state` and the listener to the agent. The descriptor goes with the first message; what does not fit into that comes
@@ -145,8 +144,4 @@ pub(crate) fn send(
 
 fn problem(problem: String) -> Error {
     Error::Property { pointer: POINTER.into(), problem }
-}
-
-fn os(call: &str, errno: Errno) -> Error {
-    Error::Os { call: call.into(), source: errno.into() }
 }

@@ -64,7 +64,10 @@ impl Helper {
         mappings: &[LinuxIdMapping],
         own: u32,
     ) -> String {
-        let said = crate::error::with_causes(error);
+        let said = match error {
+            HookError::Timeout { seconds, .. } => format!("did not end within {seconds} s"),
+            error => crate::error::with_causes(error),
+        };
         let hint = self.hint(&said, mappings, own);
         format!("{}: {said}{hint}", program.display())
     }
@@ -130,6 +133,13 @@ mod tests {
         let hint = GIDS.hint("write to gid_map failed: Operation not permitted", &mappings, 1000);
         assert!(hint.contains("no_new_privs"), "{hint}");
         assert_eq!(UIDS.hint("something else", &mappings, 1000), "");
+    }
+
+    #[test]
+    fn deadline_is_told_without_a_word_of_hooks() {
+        let error = HookError::Timeout { seconds: 30.0, output: String::new() };
+        let said = UIDS.explain(Path::new("/usr/bin/newuidmap"), &error, &[], 1000);
+        assert_eq!(said, "/usr/bin/newuidmap: did not end within 30 s");
     }
 
     #[test]

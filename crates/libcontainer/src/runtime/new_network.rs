@@ -43,5 +43,5 @@ impl NewNetwork {
 }
 
 fn failed(call: &str, source: io::Error) -> Error {
-    Error::Os { call: format!("make a network namespace: {call}"), source }
+    Error::os(format!("make a network namespace: {call}"), source)
 }

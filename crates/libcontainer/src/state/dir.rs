@@ -1,6 +1,6 @@
 //! A container's directory below the root: `intent.json`, `state.json`, `exec.fifo`.
 //!
-//! Making the directory takes the id. The lock is an flock(2) on the directory itself; create, start and delete hold it, and
+//! Making the directory takes the id. The lock is an flock(2) on the directory itself; create, start, update and delete hold it, and
 //! what must never wait (state, list, kill) does not take it. The intent is written before the first side effect and never changed, so that a damaged or
 //! missing state.json loses nothing: delete finds cgroup and hooks in the intent.
 //!

@@ -30,7 +30,7 @@ impl Process {
     /// Describes the process `pid`, which cannot have been reaped while this runs (a child of ours, or ourselves), and
     /// of which the caller has read `stat`.
     pub fn of(pid: i32, pidfd: impl AsFd, stat: ProcessStat) -> Result<Self, Error> {
-        let pidfd_inode = pidfd_inode(pidfd).map_err(|source| os("fstat(pidfd)", source))?;
+        let pidfd_inode = pidfd_inode(pidfd).map_err(|source| Error::os("fstat(pidfd)", source))?;
         Ok(Self { pid, start_time: stat.start_time, pidfd_inode })
     }
 
@@ -42,9 +42,9 @@ impl Process {
             Ok(pidfd) => pidfd,
             // EINVAL: the number is that of a thread.
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
-            Err(errno) => return Err(os(&format!("pidfd_open({})", self.pid), errno.into())),
+            Err(errno) => return Err(Error::os(format!("pidfd_open({})", self.pid), errno)),
         };
-        let inode = pidfd_inode(&pidfd).map_err(|source| os("fstat(pidfd)", source))?;
+        let inode = pidfd_inode(&pidfd).map_err(|source| Error::os("fstat(pidfd)", source))?;
         let is_it =
             inode == self.pidfd_inode && self.is_alive(&pidfd)? && *boot_id()? == *boot_id_then;
         Ok(is_it.then_some(pidfd))
@@ -54,7 +54,7 @@ impl Process {
     /// `/proc/PID/stat`, which is Z when the first thread has ended and others go on.
     fn is_alive(&self, pidfd: &OwnedFd) -> Result<bool, Error> {
         let ended = wait::ends_within(pidfd.as_fd(), Duration::ZERO);
-        if ended.map_err(|source| os("poll(pidfd)", source))? {
+        if ended.map_err(|source| Error::os("poll(pidfd)", source))? {
             return Ok(false);
         }
         // Where inodes of pidfds are unique, this one has said which process it is, and the way through procfs is spared.
@@ -104,8 +104,8 @@ impl ProcessStat {
     pub fn read(pid: i32) -> Result<Self, Error> {
         let path = format!("/proc/{pid}/stat");
         let mut buffer = [0; 1024];
-        let read = read_small(&path, &mut buffer).map_err(|source| os(&path, source))?;
-        Self::parse(read).ok_or_else(|| os(&path, io::ErrorKind::InvalidData.into()))
+        let read = read_small(&path, &mut buffer).map_err(|source| Error::os(&path, source))?;
+        Self::parse(read).ok_or_else(|| Error::os(&path, io::ErrorKind::InvalidData))
     }
 
     /// The command's name, in parentheses, may hold anything, parentheses too: the fields are counted from the last one.
@@ -130,7 +130,7 @@ pub(crate) fn boot_id() -> Result<&'static str, Error> {
         return Ok(id);
     }
     let mut buffer = [0; 64];
-    let read = read_small(PATH, &mut buffer).map_err(|source| os(PATH, source))?;
+    let read = read_small(PATH, &mut buffer).map_err(|source| Error::os(PATH, source))?;
     Ok(ID.get_or_init(|| String::from_utf8_lossy(read).trim_end().to_owned()))
 }
 
@@ -138,10 +138,6 @@ fn read_small<'a>(path: &str, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let count = rustix::io::read(&file, &mut *buffer)?;
     Ok(buffer.get(..count).unwrap_or_default())
-}
-
-fn os(call: &str, source: io::Error) -> Error {
-    Error::Os { call: call.into(), source }
 }
 
 #[cfg(test)]

@@ -282,8 +282,8 @@ pub(super) fn errno_of(result: isize) -> i32 {
 /// Runs in: the child.
 pub(super) fn raw(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let [a, b, c, d, e] = arguments;
-    // SAFETY: the callers in this module pass fds, constants, and pointers into `Prepared` or to locals; none makes the
-    // kernel write to memory.
+    // SAFETY: the callers in spawn, program and idle pass fds, constants, and pointers into `Prepared`, to statics, to locals, or to
+    // the futex word of a `Task`; none makes the kernel write to memory.
     unsafe { corten_syscall(number, a, b, c, d, e) }
 }
 

@@ -13,13 +13,11 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, recv, send};
 
 use super::message::{Body, Call, Kind, Message, Taken};
 use crate::plan::Manager;
+use crate::socket;
 
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 /// systemd's own socket, for root and where there is no bus (yet): no broker between, and every signal is sent there.
@@ -139,7 +137,7 @@ impl Bus {
         let name = address.to_string();
         let opened = open_socket(address, until);
         let socket = opened.map_err(|errno| match errno {
-            Errno::AGAIN => BusError::Timeout { address: name.clone() },
+            Errno::TIMEDOUT => BusError::Timeout { address: name.clone() },
             errno => BusError::Connect { address: name.clone(), source: errno.into() },
         })?;
         let (queued, received) = (Vec::new(), Vec::new());
@@ -304,24 +302,12 @@ impl Bus {
     }
 }
 
-/// connect(2) waits for a place in the listener's queue: as long as SO_SNDTIMEO says.
 fn open_socket(address: &SocketAddress, until: Instant) -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let address = match address {
         SocketAddress::Path(path) => SocketAddrUnix::new(path)?,
         SocketAddress::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
     };
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Errno::AGAIN);
-        }
-        set_socket_timeout(&socket, Timeout::Send, Some(left))?;
-        match connect(&socket, &address) {
-            Err(Errno::INTR) => {}
-            result => return result.map(|()| socket),
-        }
-    }
+    socket::connect(&address, until)
 }
 
 /// Where the user's bus is, as sd-bus and runc look for it.
