@@ -64,6 +64,7 @@ mod resources;
 mod root_namespace;
 mod rootfs;
 mod rootless;
+mod same_cgroup;
 mod scheduling;
 mod schema;
 mod seccomp;
@@ -98,6 +99,7 @@ fn tests() -> Vec<Test> {
         upgrade::tests(),
         user_namespaces::tests(),
         users::tests(),
+        same_cgroup::tests(),
         scheduling::tests(),
         seccomp::tests(),
         selinux::tests(),

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 use libcontainer::{
-    Console, Container, ContainerProcess, CreateOptions, ExecOptions, ExitStatus, Signal,
+    Console, Container, ContainerProcess, CreateOptions, Error, ExecOptions, ExitStatus, Signal,
 };
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Known, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -42,7 +42,7 @@ pub fn run(mut options: CreateOptions, subreaper: bool, keep: bool) -> anyhow::R
         .context("receive the terminal of the container")
         .and_then(|terminal| stay(&signals, &init, terminal, notify.as_ref()));
     if outcome.is_err() || !keep {
-        delete(&container);
+        delete(&container, outcome.is_ok());
     }
     // The end of this process closes them all at once.
     std::mem::forget((container, init, signals));
@@ -70,9 +70,12 @@ pub fn exec(container: &Container, mut options: ExecOptions) -> anyhow::Result<E
     Ok(exit_code(outcome?))
 }
 
-fn delete(container: &Container) {
-    match container.remove(true) {
+/// By force only where the process may live: without it, no process of somebody else is killed that is in the cgroup or below.
+fn delete(container: &Container, has_ended: bool) {
+    match container.remove(!has_ended) {
         Ok(problems) => commands::delete::warn(problems),
+        // Somebody else was faster.
+        Err(Error::NotFound { .. }) => {}
         // What the process has returned is still what the caller wants to know.
         Err(error) => log::error!("delete container: {:#}", anyhow::Error::new(error)),
     }

@@ -2,6 +2,8 @@
 //!
 //! Runs in: runtime.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -9,6 +11,7 @@ use rustix::io::Errno;
 use super::events::{EventsFile, moment};
 use super::{Cgroup, file};
 use crate::error::Error;
+use crate::host;
 use crate::signal::Signal;
 
 /// Between two rounds of SIGKILL where `cgroup.kill` cannot be used.
@@ -39,6 +42,27 @@ impl Cgroup {
             true => Ok(()),
             false => Err(self.timeout("to end", deadline)),
         }
+    }
+
+    /// Waits for a moment until no process is left in it and below, and kills none: who stays is somebody else's.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`] with runc's `device or resource busy`, the processes, and where they are.
+    pub fn require_left(&self, deadline: Duration) -> Result<(), Error> {
+        let io = |errno: Errno| self.at("read cgroup.events")(errno.into());
+        let Some(events) = EventsFile::open(&self.directory).map_err(io)? else { return Ok(()) };
+        if events.wait(moment(deadline), |now| !now.populated).map_err(io)? {
+            return Ok(());
+        }
+        let place = |pid| host::cgroup_of(&format!("/proc/{pid}/cgroup")).ok();
+        let places: BTreeSet<_> = self.processes()?.into_iter().filter_map(place).collect();
+        let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+        let problem = format!(
+            "device or resource busy: in {} are processes that are not the container's, which --force kills: {}",
+            places.join(" and "),
+            self.describe_processes(),
+        );
+        Err(self.at("rmdir")(io::Error::new(io::ErrorKind::ResourceBusy, problem)))
     }
 
     /// Freezes, so that none forks away (the frozen can be killed), and kills until none is left. What cannot be frozen is

@@ -2,6 +2,8 @@
 //!
 //! Runs in: runtime.
 
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,18 +20,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Cgroup {
     /// Removes the cgroup `path` below `mount_point` if that is one call: nothing is below it and no process in it. It is no
-    /// error that it is gone already.
+    /// error that it is gone already. Where `id` is given and another one has taken its place, that stays.
     ///
     /// # Errors
     /// [`Error::Cgroup`].
-    pub fn remove_empty(mount_point: &Path, path: &Path) -> Result<bool, Error> {
+    pub fn remove_empty(mount_point: &Path, path: &Path, id: Option<u64>) -> Result<bool, Error> {
         let at = |source| error(mount_point.join(path), "rmdir")(source);
         let (above, name) = split(path).map_err(at)?;
         let removed = open_root(mount_point).and_then(|root| {
             if above.as_os_str().is_empty() {
-                return remove_directory(&root, name);
+                return remove_known(&root, name, id);
             }
-            remove_directory(&open_below(&root, above)?, name)
+            remove_known(&open_below(&root, above)?, name, id)
         });
         match removed {
             Err(errno) if file::is_gone(errno) => Ok(true),
@@ -95,6 +97,16 @@ impl Cgroup {
         std::thread::sleep(PAUSE);
         Ok(())
     }
+}
+
+/// As [`remove_directory`]. One that is made between look and removal has no process yet, and its maker is told by the next call.
+fn remove_known(parent: &OwnedFd, name: &OsStr, id: Option<u64>) -> rustix::io::Result<bool> {
+    if let Some(id) = id
+        && rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino != id
+    {
+        return Ok(true);
+    }
+    remove_directory(parent, name)
 }
 
 /// `false`: it is busy.

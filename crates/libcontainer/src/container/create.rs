@@ -149,7 +149,7 @@ fn carry_out(
     let record = Record {
         init: Some(launch.identity()?),
         exec: Some(ExecBase::of(bundle, facts, plan.seccomp.clone(), options.no_new_keyring)),
-        cgroup: cgroup.record(),
+        cgroup: cgroup.record()?,
         intel_rdt: rdt.record(),
         ..intent.clone()
     };

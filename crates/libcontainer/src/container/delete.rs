@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::kill::KILL_DEADLINE;
+use super::place::There;
 use super::{Container, LiveInit, hook_state, members};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::Error;
@@ -20,6 +21,18 @@ use crate::state::{CgroupRecord, ContainerId, Found, Lock, Record, StateDir, Sta
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a `create` that has only begun may take to write its intent, before we look again.
 const MOMENT: Duration = Duration::from_millis(10);
+/// How long the kernel may take to have what has ended out of its cgroup. runc tries for some 0.3 s.
+const LEFT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What was asked for, and of which container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delete {
+    /// Of any, and with all that is in its cgroup.
+    ByForce,
+    Created,
+    /// Its init has ended.
+    Stopped,
+}
 
 impl Container {
     /// Deletes the container `id` below `root`: one that is stopped or created; with `force` also one that runs, one of
@@ -30,7 +43,8 @@ impl Container {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongStatus`] for one that runs, without `force`; the cgroup or state cannot be
-    /// removed: then the state is kept, so that delete can be tried again.
+    /// removed, or without `force` has processes in it or below that are not the container's: then the state is kept, so that
+    /// delete can be tried again.
     pub fn delete(root: &Path, id: &str, force: bool) -> Result<Vec<Error>, Error> {
         let id = ContainerId::new(id)?;
         let dir = StateDir::open(root, &id)?;
@@ -58,7 +72,8 @@ impl Container {
         }
         let lock = self.dir.lock(LOCK_DEADLINE)?;
         match self.observe_locked(&lock)?.0 {
-            Status::Stopped | Status::Created => self.tear_down(lock),
+            Status::Stopped => self.tear_down(lock, Delete::Stopped),
+            Status::Created => self.tear_down(lock, Delete::Created),
             status => {
                 let text =
                     format!("cannot delete container {} that is not stopped: {status}", self.id());
@@ -70,30 +85,30 @@ impl Container {
     /// Deletes it whatever its status.
     pub(super) fn destroy(&self) -> Result<Vec<Error>, Error> {
         if let Some(lock) = self.dir.try_lock()? {
-            return self.tear_down(lock);
+            return self.tear_down(lock, Delete::ByForce);
         }
         // Before we have the lock: who holds it may wait for exactly these processes.
-        self.kill_everything(&self.record)?;
+        self.kill_everything(&self.record, Delete::ByForce)?;
         match self.dir.lock(LOCK_DEADLINE) {
-            Ok(lock) => self.tear_down(lock),
+            Ok(lock) => self.tear_down(lock, Delete::ByForce),
             // The `create` that we have killed the init of has cleaned up after itself.
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
-    fn tear_down(&self, lock: Lock<'_>) -> Result<Vec<Error>, Error> {
+    fn tear_down(&self, lock: Lock<'_>, how: Delete) -> Result<Vec<Error>, Error> {
         let record = &*self.latest()?;
         if record.may_have_hooks() {
             self.dir.kill_hooks()?;
         }
         let mut warnings = match &record.cgroup {
             Some(place) => match &place.unit {
-                Some(unit) => self.remove_unit(record, place, unit)?,
-                None => self.remove_directory(record, place)?,
+                Some(unit) => self.remove_unit(record, place, unit, how)?,
+                None => self.remove_directory(record, place, how)?,
             },
             None => {
-                self.kill_everything(record)?;
+                self.kill_everything(record, how)?;
                 Vec::new()
             }
         };
@@ -109,11 +124,19 @@ impl Container {
         Ok(warnings)
     }
 
-    fn remove_directory(&self, record: &Record, place: &CgroupRecord) -> Result<Vec<Error>, Error> {
+    fn remove_directory(
+        &self,
+        record: &Record,
+        place: &CgroupRecord,
+        how: Delete,
+    ) -> Result<Vec<Error>, Error> {
         // A cgroup that can be removed has no process, and init nowhere else to be if it has ended.
-        if is_alive(record)? || !self.remove_empty_cgroup(place)? {
-            self.kill_everything(record)?;
-            remove_cgroup(place)?;
+        let may_live = how != Delete::Stopped && is_alive(record)?;
+        if may_live || !self.remove_empty_cgroup(place)? {
+            self.kill_everything(record, how)?;
+            if let Some(cgroup) = There::of(record)?.cgroup() {
+                cgroup.remove(KILL_DEADLINE)?;
+            }
         }
         Ok(Vec::new())
     }
@@ -124,21 +147,29 @@ impl Container {
         record: &Record,
         CgroupRecord { mount_point, path, .. }: &CgroupRecord,
         unit: &UnitRecord,
+        how: Delete,
     ) -> Result<Vec<Error>, Error> {
-        self.kill_everything(record)?;
+        self.kill_everything(record, how)?;
+        if matches!(There::of(record)?, There::Anothers) {
+            log::debug!("unit {} is not that of {} any more", unit.name, record.id);
+            return Ok(Vec::new());
+        }
         Ok(systemd::stop(unit, mount_point, path, KILL_DEADLINE)?.into_iter().collect())
     }
 
     fn remove_empty_cgroup(&self, place: &CgroupRecord) -> Result<bool, Error> {
         match &self.made {
             Some(cgroup) => cgroup.remove_if_empty(),
-            None => Cgroup::remove_empty(&place.mount_point, &place.path),
+            None => Cgroup::remove_empty(&place.mount_point, &place.path, place.id),
         }
     }
 
     /// Kills init by its identity and whatever else is in the cgroup, and waits until it is empty; without a cgroup, until
     /// init is no more.
-    fn kill_everything(&self, record: &Record) -> Result<(), Error> {
+    ///
+    /// Without force nobody else is killed: the end of the init of a pid namespace is the end of all in it (`pid_namespaces(7)`), so
+    /// that what lives in the cgroup or below after it was put there by somebody else, as with a second container of this `cgroupsPath`.
+    fn kill_everything(&self, record: &Record, how: Delete) -> Result<(), Error> {
         let init = LiveInit::of(record)?;
         if let Some(init) = &init {
             match crate::send::send_signal(init.pidfd.as_fd(), Signal::KILL.number()) {
@@ -150,6 +181,14 @@ impl Container {
             }
         }
         match (self.cgroup()?, &init) {
+            (Some(cgroup), init)
+                if how != Delete::ByForce
+                    && record.private_pid_namespace
+                    && record.init.is_some() =>
+            {
+                init.as_ref().map_or(Ok(()), members::wait_for_end)?;
+                cgroup.require_left(LEFT_DEADLINE)
+            }
             (Some(cgroup), _) => cgroup.kill(KILL_DEADLINE),
             (None, Some(init)) if record.cgroup.is_none() => members::wait_for_end(init),
             (None, _) => Ok(()),
@@ -159,13 +198,6 @@ impl Container {
 
 fn is_alive(record: &Record) -> Result<bool, Error> {
     Ok(LiveInit::of(record)?.is_some())
-}
-
-fn remove_cgroup(place: &CgroupRecord) -> Result<(), Error> {
-    match Cgroup::open(&place.mount_point, &place.path)? {
-        Some(cgroup) => cgroup.remove(KILL_DEADLINE),
-        None => Ok(()),
-    }
 }
 
 /// Removes a directory with nothing in it, which a `create` has left that was killed then. `false`: one is at work on it,

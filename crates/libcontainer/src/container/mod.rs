@@ -34,11 +34,12 @@ use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::signal::Signal;
 use crate::state::{
-    self, CgroupRecord, ContainerId, Found, Lock, Observed, Record, StateDir, StateReport, Status,
+    self, ContainerId, Found, Lock, Observed, Record, StateDir, StateReport, Status,
 };
 use crate::trace::Trace;
 
 pub use self::exec::ExecOptions;
+use self::place::There;
 pub use crate::sys::wait::ExitStatus;
 
 /// What `create` and `run` are told besides config.json.
@@ -312,11 +313,9 @@ impl Container {
     }
 
     /// The container's cgroup, if it is there. Looked at in this order: as long as our directory was there after the cgroup
-    /// was opened, the cgroup is not that of a later container of the same id.
+    /// was opened, the cgroup is not that of a later container of the same id, also where the record does not have the cgroup's.
     fn cgroup(&self) -> Result<Option<Cgroup>, Error> {
-        let record = self.latest()?;
-        let Some(CgroupRecord { mount_point, path, .. }) = &record.cgroup else { return Ok(None) };
-        let cgroup = Cgroup::open(mount_point, path)?;
+        let cgroup = There::of(&*self.latest()?)?.cgroup();
         Ok(cgroup.filter(|_| !self.dir.is_gone()))
     }
 

@@ -12,7 +12,7 @@ use crate::cgroup::{Cgroup, Site, permission};
 use crate::error::{Error, with_causes};
 use crate::host::CgroupFacts;
 use crate::plan::{CgroupPlan, UnitPlan};
-use crate::state::{CgroupRecord, UnitRecord};
+use crate::state::{self, CgroupRecord, Record, UnitRecord};
 
 /// A place that was looked at, and nothing made yet.
 pub(super) enum Place<'a> {
@@ -66,7 +66,40 @@ fn record(facts: &CgroupFacts, path: &Path, unit: Option<&UnitPlan>) -> CgroupRe
     CgroupRecord {
         mount_point: facts.mount_point.clone(),
         path: path.to_owned(),
+        id: None,
         unit: unit.map(|unit| UnitRecord { name: unit.name.clone(), manager: unit.manager }),
+    }
+}
+
+/// What is at the path of a container's cgroup now.
+pub(super) enum There {
+    Nothing,
+    Its(Cgroup),
+    /// The container's was removed, and somebody has made another.
+    Anothers,
+}
+
+impl There {
+    /// Told apart by the kernel's id, which is given once in a boot (`__kernfs_new_node` in fs/kernfs/dir.c). A record without one is
+    /// taken by its word.
+    pub fn of(record: &Record) -> Result<Self, Error> {
+        let Some(place) = &record.cgroup else { return Ok(Self::Nothing) };
+        let Some(cgroup) = Cgroup::open(&place.mount_point, &place.path)? else {
+            return Ok(Self::Nothing);
+        };
+        let Some(id) = place.id else { return Ok(Self::Its(cgroup)) };
+        if cgroup.id()? == id && *state::boot_id()? == *record.boot_id {
+            return Ok(Self::Its(cgroup));
+        }
+        log::debug!("cgroup {} is not that of {} any more", place.path.display(), record.id);
+        Ok(Self::Anothers)
+    }
+
+    pub fn cgroup(self) -> Option<Cgroup> {
+        match self {
+            Self::Its(cgroup) => Some(cgroup),
+            Self::Nothing | Self::Anothers => None,
+        }
     }
 }
 
@@ -83,8 +116,9 @@ impl<'a> Made<'a> {
     }
 
     /// What the state says of it: nothing where nothing was made.
-    pub fn record(&self) -> Option<CgroupRecord> {
-        self.record.filter(|_| self.cgroup.get().is_some()).cloned()
+    pub fn record(&self) -> Result<Option<CgroupRecord>, Error> {
+        let Some((cgroup, record)) = self.cgroup.get().zip(self.record) else { return Ok(None) };
+        Ok(Some(CgroupRecord { id: Some(cgroup.id()?), ..record.clone() }))
     }
 
     pub fn set(&self, cgroup: Cgroup) -> &Cgroup {
@@ -112,7 +146,7 @@ impl<'a> Made<'a> {
     pub fn remove(&self) {
         let (Some(cgroup), Some(record)) = (self.cgroup.get(), self.record) else { return };
         let killed = cgroup.kill(KILL_DEADLINE);
-        let CgroupRecord { mount_point, path, unit } = record;
+        let CgroupRecord { mount_point, path, unit, .. } = record;
         let removed = killed.and_then(|()| match unit {
             None => cgroup.remove(KILL_DEADLINE).map(|()| None),
             Some(unit) => stop(unit, mount_point, path, KILL_DEADLINE),

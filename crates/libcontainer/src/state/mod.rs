@@ -200,6 +200,10 @@ pub(crate) struct CgroupRecord {
     pub mount_point: PathBuf,
     /// Below it.
     pub path: PathBuf,
+    /// The kernel's id of it, by which a later one at the same path is told apart; absent in the intent, which is written before there
+    /// is a cgroup, and in what an older release has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
     /// The unit whose cgroup it is; absent where the runtime has made the directory itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitRecord>,
