@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Failed;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 use crate::bundle::{Bundle, add};
@@ -31,6 +31,7 @@ table! {
     start_killed_at_random_moments_is_cleaned_up: [Root, Corten(INTENT)],
     delete_killed_at_random_moments_can_be_repeated: [Root, Corten(INTENT)],
     create_killed_in_a_hook_is_cleaned_up: [Root, Corten("the others leave the hook, the cgroup and init")],
+    number_of_a_hook_that_is_somebody_elses_by_now_spares_them: [Root, Corten("the others have no record of a hook")],
     init_killed_before_start_is_cleaned_up: [Root],
     process_of_a_killed_foreground_run_is_cleaned_up: [Root, NotOn("crun", "1.8 has no state of it yet when the process runs")],
     state_that_was_cut_off_does_not_hide_the_others: [Root, Corten("one bad file makes list of crun and delete of all fail")],
@@ -229,10 +230,85 @@ fn create_killed_in_a_hook_is_cleaned_up(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+/// A session whose leader has ended, and the one process in it.
+struct Left {
+    leader: isize,
+    pid: Pid,
+}
+
+impl Left {
+    fn begin(runtime: &Runtime) -> Result<Self, Failed> {
+        let script = "sleep 886 <&- >/dev/null 2>&1 & echo $$ $!";
+        let setsid = runtime.command([""]).replaced_by(["setsid", "--wait", "sh", "-c", script]);
+        let said = setsid.output()?.ok()?.stdout;
+        let (leader, pid) = said.trim().split_once(' ').ok_or("no pids")?;
+        let pid = Pid::from_raw(pid.parse()?).ok_or("no pid")?;
+        Ok(Self { leader: leader.parse()?, pid })
+    }
+
+    fn is_alive(&self) -> bool {
+        fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_pid()))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        rustix::process::kill_process(self.pid, Signal::KILL).ok();
+    }
+}
+
+/// What a hook has left is killed by its number, unless somebody else has that: of another boot, older than the hook, or in a record
+/// of the pid alone, which older releases wrote.
+fn number_of_a_hook_that_is_somebody_elses_by_now_spares_them(runtime: &Runtime) -> TestResult {
+    let older = Left::begin(runtime)?;
+    // The record that is there while a hook runs.
+    let sample = runtime.directory().join("sample");
+    let created = |id: &str| -> TestResult {
+        let (mut bundle, _) = bundle_of(runtime)?;
+        let record = runtime.root().join(id).join("createRuntime.hook");
+        bundle.edit(|config| {
+            let script = format!("cp {} {}", record.display(), sample.display());
+            let shell = |script: &str| json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+            add(config, "/hooks/createRuntime", shell(&script));
+            add(config, "/hooks/poststop", shell("true"));
+        })?;
+        runtime.create(&bundle, id)?.ok()?;
+        Ok(())
+    };
+    // After `older`, by the clock of start times, which has 100 ticks in a second.
+    sleep(Duration::from_millis(50));
+    for (form, is_older, is_spared) in [
+        ("pid", true, true),
+        ("pid", false, true),
+        ("whole", true, true),
+        ("boot", false, true),
+        ("whole", false, false),
+    ] {
+        let id = runtime.new_id();
+        created(&id)?;
+        let younger = Left::begin(runtime)?;
+        let left = if is_older { &older } else { &younger };
+        let mut record = fs::read(&sample)?;
+        let length = record.len().checked_sub(size_of::<isize>()).ok_or("no record")?;
+        record.truncate(length);
+        match form {
+            "pid" => record.clear(),
+            "boot" => record.rotate_left(1),
+            _ => {}
+        }
+        record.extend(left.leader.to_ne_bytes());
+        fs::write(runtime.root().join(&id).join("poststop.hook"), record)?;
+        runtime.delete_force(&id)?.ok()?;
+        ensure_eq!((form, is_older, left.is_alive()), (form, is_older, is_spared));
+    }
+    Ok(())
+}
+
 fn init_killed_before_start_is_cleaned_up(runtime: &Runtime) -> TestResult {
     let (id, bundle) = (runtime.new_id(), runtime.bundle(&["true"])?);
     runtime.create(&bundle, &id)?.ok()?;
-    let pid = rustix::process::Pid::from_raw(runtime.pid(&id)?).ok_or("no pid")?;
+    let pid = Pid::from_raw(runtime.pid(&id)?).ok_or("no pid")?;
     rustix::process::kill_process(pid, Signal::KILL)?;
     runtime.wait_for_status(&id, "stopped")?;
     ensure_eq!(runtime.state(&id)?["pid"], 0);
