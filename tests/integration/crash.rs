@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::bundle::{Bundle, add};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, NotOn, Root};
+use crate::host::Need::{Corten, NotOn, Root, Strace};
 use crate::inside::nothing_left;
 use crate::leaks;
 use crate::runtime::Runtime;
@@ -37,6 +37,8 @@ table! {
     state_that_was_cut_off_does_not_hide_the_others: [Root, Corten("one bad file makes list of crun and delete of all fail")],
     state_that_was_cut_off_can_be_deleted: [Root, Corten("the others leave the process or refuse for ever")],
     create_fails_cleanly_where_state_cannot_be_written: [Root],
+    run_with_few_descriptors_fails_cleanly: [Root, NotOn("crun", "1.8 leaves the cgroup"), NotOn("runc", "Go hangs with 13 of them")],
+    create_that_cannot_remove_its_cgroup_keeps_the_state: [Root, Corten(INTENT), Strace],
 }
 
 const ROUNDS: u32 = 60;
@@ -386,5 +388,52 @@ fn create_fails_cleanly_where_state_cannot_be_written(runtime: &Runtime) -> Test
     fs::write(&file, "")?;
     let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(&id);
     create.global("--root").global(file.join("root")).output()?.fails()?;
+    nothing_left(runtime)
+}
+
+/// Every place at which it can run out of them: what it cannot undo, `delete --force` finds.
+fn run_with_few_descriptors_fails_cleanly(runtime: &Runtime) -> TestResult {
+    let (bundle, _) = bundle_of(runtime)?;
+    let mut ran = 0;
+    for most in 4..=40 {
+        let id = runtime.new_id();
+        let script = format!("ulimit -S -n {most} && exec \"$@\"");
+        let run = runtime.command(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id);
+        let run = run.wrapped_by(["sh", "-c", &script, "sh"]).output()?;
+        ran += u32::from(run.code() == 0);
+        if run.code() == 0 || runtime.containers().contains(&id) {
+            let is_told = run.code() == 0 || run.stderr.contains("the state in ");
+            ensure!(
+                is_told,
+                "with {most} descriptors a state is left that nobody was told of: {run}"
+            );
+            let delete = runtime.delete_force(&id)?;
+            ensure!(delete.code() == 0, "with {most} descriptors: {run}then {delete}");
+        }
+        nothing_left(runtime).map_err(|failed| {
+            format!("with {most} descriptors: {}: {run}", failed.message().unwrap_or(""))
+        })?;
+    }
+    ensure!((1..37).contains(&ran), "{ran} of 37 ran");
+    Ok(())
+}
+
+fn create_that_cannot_remove_its_cgroup_keeps_the_state(runtime: &Runtime) -> TestResult {
+    let (id, log) = (runtime.new_id(), runtime.directory().join("log"));
+    let (mut bundle, path) = bundle_of(runtime)?;
+    bundle.edit(|config| {
+        config["process"]["args"] = json!(["/no/such/program"]);
+        let script = format!("echo poststop >>{}", log.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+        add(config, "/hooks/poststop", hook);
+    })?;
+    // The first two are those of the cgroup.
+    let strace = ["strace", "-o", "/dev/null", "-e", "inject=unlinkat:error=EIO:when=1..2"];
+    let create = runtime.command(["create", "--bundle", &path, &id]).wrapped_by(strace);
+    let create = create.output()?.fails_with("/no/such/program")?;
+    ensure!(create.stderr.contains("the state in "), "not told: {create}");
+    ensure!(!log.exists(), "the poststop hook has run, and will again");
+    runtime.delete_force(&id)?.ok()?;
+    ensure_eq!(fs::read_to_string(&log)?, "poststop\n");
     nothing_left(runtime)
 }
