@@ -10,12 +10,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Failed;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 use crate::bundle::{Bundle, add};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, NotOn, Root};
+use crate::host::Need::{Corten, NotOn, Root, Strace};
 use crate::inside::nothing_left;
 use crate::leaks;
 use crate::runtime::Runtime;
@@ -31,11 +31,14 @@ table! {
     start_killed_at_random_moments_is_cleaned_up: [Root, Corten(INTENT)],
     delete_killed_at_random_moments_can_be_repeated: [Root, Corten(INTENT)],
     create_killed_in_a_hook_is_cleaned_up: [Root, Corten("the others leave the hook, the cgroup and init")],
+    number_of_a_hook_that_is_somebody_elses_by_now_spares_them: [Root, Corten("the others have no record of a hook")],
     init_killed_before_start_is_cleaned_up: [Root],
     process_of_a_killed_foreground_run_is_cleaned_up: [Root, NotOn("crun", "1.8 has no state of it yet when the process runs")],
     state_that_was_cut_off_does_not_hide_the_others: [Root, Corten("one bad file makes list of crun and delete of all fail")],
     state_that_was_cut_off_can_be_deleted: [Root, Corten("the others leave the process or refuse for ever")],
     create_fails_cleanly_where_state_cannot_be_written: [Root],
+    run_with_few_descriptors_fails_cleanly: [Root, NotOn("crun", "1.8 leaves the cgroup"), NotOn("runc", "Go hangs with 13 of them")],
+    create_that_cannot_remove_its_cgroup_keeps_the_state: [Root, Corten(INTENT), Strace],
 }
 
 const ROUNDS: u32 = 60;
@@ -229,10 +232,85 @@ fn create_killed_in_a_hook_is_cleaned_up(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
+/// A session whose leader has ended, and the one process in it.
+struct Left {
+    leader: isize,
+    pid: Pid,
+}
+
+impl Left {
+    fn begin(runtime: &Runtime) -> Result<Self, Failed> {
+        let script = "sleep 886 <&- >/dev/null 2>&1 & echo $$ $!";
+        let setsid = runtime.command([""]).replaced_by(["setsid", "--wait", "sh", "-c", script]);
+        let said = setsid.output()?.ok()?.stdout;
+        let (leader, pid) = said.trim().split_once(' ').ok_or("no pids")?;
+        let pid = Pid::from_raw(pid.parse()?).ok_or("no pid")?;
+        Ok(Self { leader: leader.parse()?, pid })
+    }
+
+    fn is_alive(&self) -> bool {
+        fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_pid()))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        rustix::process::kill_process(self.pid, Signal::KILL).ok();
+    }
+}
+
+/// What a hook has left is killed by its number, unless somebody else has that: of another boot, older than the hook, or in a record
+/// of the pid alone, which older releases wrote.
+fn number_of_a_hook_that_is_somebody_elses_by_now_spares_them(runtime: &Runtime) -> TestResult {
+    let older = Left::begin(runtime)?;
+    // The record that is there while a hook runs.
+    let sample = runtime.directory().join("sample");
+    let created = |id: &str| -> TestResult {
+        let (mut bundle, _) = bundle_of(runtime)?;
+        let record = runtime.root().join(id).join("createRuntime.hook");
+        bundle.edit(|config| {
+            let script = format!("cp {} {}", record.display(), sample.display());
+            let shell = |script: &str| json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+            add(config, "/hooks/createRuntime", shell(&script));
+            add(config, "/hooks/poststop", shell("true"));
+        })?;
+        runtime.create(&bundle, id)?.ok()?;
+        Ok(())
+    };
+    // After `older`, by the clock of start times, which has 100 ticks in a second.
+    sleep(Duration::from_millis(50));
+    for (form, is_older, is_spared) in [
+        ("pid", true, true),
+        ("pid", false, true),
+        ("whole", true, true),
+        ("boot", false, true),
+        ("whole", false, false),
+    ] {
+        let id = runtime.new_id();
+        created(&id)?;
+        let younger = Left::begin(runtime)?;
+        let left = if is_older { &older } else { &younger };
+        let mut record = fs::read(&sample)?;
+        let length = record.len().checked_sub(size_of::<isize>()).ok_or("no record")?;
+        record.truncate(length);
+        match form {
+            "pid" => record.clear(),
+            "boot" => record.rotate_left(1),
+            _ => {}
+        }
+        record.extend(left.leader.to_ne_bytes());
+        fs::write(runtime.root().join(&id).join("poststop.hook"), record)?;
+        runtime.delete_force(&id)?.ok()?;
+        ensure_eq!((form, is_older, left.is_alive()), (form, is_older, is_spared));
+    }
+    Ok(())
+}
+
 fn init_killed_before_start_is_cleaned_up(runtime: &Runtime) -> TestResult {
     let (id, bundle) = (runtime.new_id(), runtime.bundle(&["true"])?);
     runtime.create(&bundle, &id)?.ok()?;
-    let pid = rustix::process::Pid::from_raw(runtime.pid(&id)?).ok_or("no pid")?;
+    let pid = Pid::from_raw(runtime.pid(&id)?).ok_or("no pid")?;
     rustix::process::kill_process(pid, Signal::KILL)?;
     runtime.wait_for_status(&id, "stopped")?;
     ensure_eq!(runtime.state(&id)?["pid"], 0);
@@ -310,5 +388,52 @@ fn create_fails_cleanly_where_state_cannot_be_written(runtime: &Runtime) -> Test
     fs::write(&file, "")?;
     let create = runtime.command(["create", "--bundle"]).arg(bundle.path()).arg(&id);
     create.global("--root").global(file.join("root")).output()?.fails()?;
+    nothing_left(runtime)
+}
+
+/// Every place at which it can run out of them: what it cannot undo, `delete --force` finds.
+fn run_with_few_descriptors_fails_cleanly(runtime: &Runtime) -> TestResult {
+    let (bundle, _) = bundle_of(runtime)?;
+    let mut ran = 0;
+    for most in 4..=40 {
+        let id = runtime.new_id();
+        let script = format!("ulimit -S -n {most} && exec \"$@\"");
+        let run = runtime.command(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id);
+        let run = run.wrapped_by(["sh", "-c", &script, "sh"]).output()?;
+        ran += u32::from(run.code() == 0);
+        if run.code() == 0 || runtime.containers().contains(&id) {
+            let is_told = run.code() == 0 || run.stderr.contains("the state in ");
+            ensure!(
+                is_told,
+                "with {most} descriptors a state is left that nobody was told of: {run}"
+            );
+            let delete = runtime.delete_force(&id)?;
+            ensure!(delete.code() == 0, "with {most} descriptors: {run}then {delete}");
+        }
+        nothing_left(runtime).map_err(|failed| {
+            format!("with {most} descriptors: {}: {run}", failed.message().unwrap_or(""))
+        })?;
+    }
+    ensure!((1..37).contains(&ran), "{ran} of 37 ran");
+    Ok(())
+}
+
+fn create_that_cannot_remove_its_cgroup_keeps_the_state(runtime: &Runtime) -> TestResult {
+    let (id, log) = (runtime.new_id(), runtime.directory().join("log"));
+    let (mut bundle, path) = bundle_of(runtime)?;
+    bundle.edit(|config| {
+        config["process"]["args"] = json!(["/no/such/program"]);
+        let script = format!("echo poststop >>{}", log.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+        add(config, "/hooks/poststop", hook);
+    })?;
+    // The first two are those of the cgroup.
+    let strace = ["strace", "-o", "/dev/null", "-e", "inject=unlinkat:error=EIO:when=1..2"];
+    let create = runtime.command(["create", "--bundle", &path, &id]).wrapped_by(strace);
+    let create = create.output()?.fails_with("/no/such/program")?;
+    ensure!(create.stderr.contains("the state in "), "not told: {create}");
+    ensure!(!log.exists(), "the poststop hook has run, and will again");
+    runtime.delete_force(&id)?.ok()?;
+    ensure_eq!(fs::read_to_string(&log)?, "poststop\n");
     nothing_left(runtime)
 }

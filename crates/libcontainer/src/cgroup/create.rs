@@ -186,8 +186,12 @@ impl Cgroup {
     /// Removes the directories that [`Site::create`] made, as far as nobody else uses them by now. For a failed create;
     /// processes inside are to be killed first.
     pub fn unmake(&self) {
-        if let Ok(root) = open_root(&self.mount_point) {
-            remove_made(&root, &self.path, self.made);
+        // By what is open: it may be for want of fds that the create failed.
+        let is_gone = self.made > 0 && self.remove_if_empty().is_ok_and(|it| it);
+        if let (true, Some(above)) = (is_gone && self.made > 1, self.path.parent())
+            && let Ok(root) = open_root(&self.mount_point)
+        {
+            remove_made(&root, above, self.made - 1);
         }
     }
 }
@@ -211,6 +215,8 @@ fn make_directories(
         Ok((directory, true)) => Ok((parent, directory, made_above + 1)),
         Ok((directory, false)) => Ok((parent, directory, 0)),
         Err(errno) => {
+            // An fd for the removal.
+            drop(parent);
             remove_made(&root, above, made_above);
             Err(errno)
         }
@@ -231,6 +237,7 @@ fn make_parents(root: &OwnedFd, above: &Path) -> rustix::io::Result<(OwnedFd, us
                 depth += 1;
             }
             Err(errno) => {
+                drop(parent);
                 let reached: std::path::PathBuf = above.iter().take(depth).collect();
                 remove_made(root, &reached, made);
                 return Err(errno);

@@ -11,7 +11,7 @@ use corten_plan::Handle;
 use super::hook_state::own_environment;
 use super::launch::{self, Launch, Spawned, Start};
 use super::place::{Made, Place};
-use super::undo::{self, Undo};
+use super::undo::{self, Left, Undo};
 use super::{Container, ContainerProcess, CreateOptions, filter};
 use crate::cgroup::systemd;
 use crate::error::Error;
@@ -107,7 +107,9 @@ fn carry_out(
     let span = Span::begin(trace, "state");
     let dir = StateDir::create(&options.root, &id)?;
     let lock = dir.lock_new()?;
-    let undo_state = Undo::new(&dir, undo::remove_state);
+    let left = Left::default();
+    let state = (&dir, &left);
+    let undo_state = Undo::new(&state, undo::remove_state);
     // A cgroup that others live in is not ours to kill: look before the intent says that it is.
     let place = Place::look(&facts.cgroup, plan.cgroup.as_ref())?;
     let intent =
@@ -116,12 +118,12 @@ fn carry_out(
     if options.notify {
         notify::make(&dir)?;
     }
-    let poststop = (&dir, &intent, options);
+    let poststop = (&dir, &intent, options, &left);
     let undo_hooks = Undo::new(&poststop, undo::run_poststop);
     drop(span);
 
     let span = Span::begin(trace, "cgroup");
-    let cgroup = Made::new(intent.cgroup.as_ref());
+    let cgroup = Made::new(intent.cgroup.as_ref(), &left);
     let undo_cgroup = Undo::new(&cgroup, Made::remove);
     let scope = place.create(&cgroup)?;
     if scope.is_none() && cgroup.fd().is_none() && !intent.private_pid_namespace {

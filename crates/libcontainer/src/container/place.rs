@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::kill::KILL_DEADLINE;
+use super::undo::Left;
 use crate::cgroup::systemd::{Scope, stop};
 use crate::cgroup::{Cgroup, Site, permission};
 use crate::error::{Error, with_causes};
@@ -107,12 +108,13 @@ impl There {
 pub(super) struct Made<'a> {
     record: Option<&'a CgroupRecord>,
     cgroup: OnceCell<Cgroup>,
+    left: &'a Left,
 }
 
 impl<'a> Made<'a> {
-    /// `record`: what the intent says of it.
-    pub fn new(record: Option<&'a CgroupRecord>) -> Self {
-        Self { record, cgroup: OnceCell::new() }
+    /// `record`: what the intent says of it; `left` is told when it cannot be removed.
+    pub fn new(record: Option<&'a CgroupRecord>, left: &'a Left) -> Self {
+        Self { record, cgroup: OnceCell::new(), left }
     }
 
     /// What the state says of it: nothing where nothing was made.
@@ -145,16 +147,28 @@ impl<'a> Made<'a> {
     /// Removes what is left in the cgroup, and the cgroup.
     pub fn remove(&self) {
         let (Some(cgroup), Some(record)) = (self.cgroup.get(), self.record) else { return };
-        let killed = cgroup.kill(KILL_DEADLINE);
-        let CgroupRecord { mount_point, path, unit, .. } = record;
-        let removed = killed.and_then(|()| match unit {
-            None => cgroup.remove(KILL_DEADLINE).map(|()| None),
-            Some(unit) => stop(unit, mount_point, path, KILL_DEADLINE),
+        let removed = remove(cgroup, record).unwrap_or_else(|error| {
+            self.left.set();
+            Some(error)
         });
-        if let Some(error) = removed.unwrap_or_else(Some) {
+        if let Some(error) = removed {
             log::warn!("{}", with_causes(&error));
         }
         // The parents that were made for it.
         cgroup.unmake();
+    }
+}
+
+/// What systemd could not do is returned, as [`stop`] does.
+fn remove(cgroup: &Cgroup, record: &CgroupRecord) -> Result<Option<Error>, Error> {
+    let CgroupRecord { mount_point, path, unit, .. } = record;
+    // The first: it needs no further fd, for want of which the create may have failed.
+    if unit.is_none() && cgroup.remove_if_empty()? {
+        return Ok(None);
+    }
+    cgroup.kill(KILL_DEADLINE)?;
+    match unit {
+        None => cgroup.remove(KILL_DEADLINE).map(|()| None),
+        Some(unit) => stop(unit, mount_point, path, KILL_DEADLINE),
     }
 }

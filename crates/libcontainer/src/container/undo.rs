@@ -2,6 +2,8 @@
 //!
 //! Runs in: runtime.
 
+use std::cell::Cell;
+
 use super::create::environment;
 use super::{ContainerProcess, CreateOptions, hook_state};
 use crate::error::with_causes;
@@ -24,16 +26,40 @@ pub(super) fn kill_and_reap(init: &ContainerProcess) {
 }
 
 /// The hooks of a container that is no more: of one whose creation has failed too (runtime.md, "Lifecycle", steps 3 to 5
-/// go on at 12; runc does it after every failure).
-pub(super) fn run_poststop((dir, record, options): &(&StateDir, &Record, &CreateOptions)) {
+/// go on at 12; runc does it after every failure). Where the state is kept, the `delete` to come runs them.
+pub(super) fn run_poststop(
+    (dir, record, options, left): &(&StateDir, &Record, &CreateOptions, &Left),
+) {
+    if left.is_set() {
+        return;
+    }
     for problem in hook_state::run_poststop(dir, record, || environment(options)) {
         log::warn!("{}", with_causes(&problem));
     }
 }
 
+/// Whether something could not be undone, for want of fds, say: then the state is kept, or nobody would know of it.
+#[derive(Debug, Default)]
+pub(super) struct Left(Cell<bool>);
+
+impl Left {
+    pub fn set(&self) {
+        self.0.set(true);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.get()
+    }
+}
+
 /// Removes the state; nothing if a `delete --force` has done so, for the id may be another container's by now.
-pub(super) fn remove_state(dir: &StateDir) {
+pub(super) fn remove_state((dir, left): &(&StateDir, &Left)) {
     if dir.is_gone() {
+        return;
+    }
+    if left.is_set() {
+        let path = dir.path().display();
+        log::warn!("the state in {path} is kept: `delete --force` removes what is left with it");
         return;
     }
     if let Err(error) = dir.remove() {
@@ -80,7 +106,7 @@ mod tests {
         first.remove().unwrap();
         StateDir::create(root.path(), &id).unwrap();
         std::fs::write(root.path().join("same/intent.json"), "of the next").unwrap();
-        remove_state(&first);
+        remove_state(&(&first, &Left::default()));
         assert!(root.path().join("same/intent.json").exists());
     }
 }

@@ -82,7 +82,13 @@ impl StateDir {
             Err(Errno::EXIST) => return Err(Error::Exists { id: id.to_string() }),
             made => made.map_err(|errno| failed("make", &root.join(id.as_str()), errno))?,
         }
-        Self::open_in(root, root_fd, id)?.ok_or_else(|| deleted(id))
+        // Not moved into what fails: without an fd for the directory it can still be removed.
+        let opened = open_container(root, &root_fd, id).inspect_err(|_| {
+            if let Err(errno) = rustix::fs::unlinkat(&root_fd, id.as_str(), AtFlags::REMOVEDIR) {
+                log::warn!("remove {}: {errno}", root.join(id.as_str()).display());
+            }
+        });
+        Ok(Self::new(root, root_fd, id, opened?.ok_or_else(|| deleted(id))?))
     }
 
     /// Takes the lock of a directory that was just made. A `delete --force` of the same id may have come in between: then
@@ -105,18 +111,13 @@ impl StateDir {
             Err(Errno::NOENT) => return Err(not_found()),
             opened => opened.map_err(|errno| failed("open", root, errno))?,
         };
-        Self::open_in(root, root_fd, id)?.ok_or_else(not_found)
+        let dir = open_container(root, &root_fd, id)?.ok_or_else(not_found)?;
+        Ok(Self::new(root, root_fd, id, dir))
     }
 
-    fn open_in(root: &Path, root_fd: OwnedFd, id: &ContainerId) -> Result<Option<Self>, Error> {
-        let path = root.join(id.as_str());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = match rustix::fs::openat(&root_fd, id.as_str(), flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            opened => opened.map_err(|errno| failed("open", &path, errno))?,
-        };
-        let is_held = AtomicBool::new(false);
-        Ok(Some(Self { path, root: root_fd, name: id.to_string(), dir, is_held }))
+    fn new(root: &Path, root_fd: OwnedFd, id: &ContainerId, dir: OwnedFd) -> Self {
+        let (path, is_held) = (root.join(id.as_str()), AtomicBool::new(false));
+        Self { path, root: root_fd, name: id.to_string(), dir, is_held }
     }
 
     /// The directory's path.
@@ -372,6 +373,19 @@ fn cut(error: std::str::Utf8Error) -> io::Error {
 fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// `None`: there is none.
+fn open_container(
+    root: &Path,
+    root_fd: &OwnedFd,
+    id: &ContainerId,
+) -> Result<Option<OwnedFd>, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(root_fd, id.as_str(), flags, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        opened => opened.map(Some).map_err(|errno| failed("open", &root.join(id.as_str()), errno)),
+    }
 }
 
 /// The root is 0700: what is in it says where the caller's containers are and what they run.

@@ -1,21 +1,23 @@
 //! The hook that runs now: what it takes to end it, and all that it has started, after its runtime was killed.
 //!
-//! The kernel kills the hook itself then (`PR_SET_PDEATHSIG`), but not its children. So its process writes down which one it
-//! is before it executes the hook, and a forced `delete` kills the process group of that number. A child that has left the group
-//! (`setsid`, a daemon) is not found.
+//! The kernel kills the hook itself then (`PR_SET_PDEATHSIG`), but not its children. So the runtime writes down the boot and the time,
+//! and the hook's process which one it is before it executes the hook; `delete` kills who is in the session and process group of that
+//! number and is not older. A child that has left the group (`setsid`, a daemon) is not found.
 //!
 //! Runs in: runtime.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::time::{ClockId, clock_gettime};
 
-use super::{ProcessStat, StateDir};
+use super::{ProcessStat, StateDir, boot_id};
 use crate::error::Error;
+use crate::send::send_signal;
 
 /// Those that run in the runtime's namespaces.
 const KINDS: [&str; 4] = ["prestart", "createRuntime", "poststart", "poststop"];
@@ -27,7 +29,8 @@ const LEADER_DEADLINE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl StateDir {
-    /// A new, empty file for the announcement of a hook of this kind; `None` where the container was deleted meanwhile.
+    /// A new file for the announcement of a hook of this kind, which is to follow what is in it; `None` where the container was deleted
+    /// meanwhile.
     ///
     /// # Errors
     /// [`Error::State`].
@@ -35,7 +38,11 @@ impl StateDir {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(self.fd(), file_name(kind), flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => {
+                let written = rustix::io::write(&file, &header(boot_id()?, now()));
+                written.map_err(|errno| self.failed("write", &file_name(kind), errno))?;
+                Ok(Some(file))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.failed("create", &file_name(kind), errno)),
         }
@@ -62,12 +69,11 @@ impl StateDir {
                 Err(Errno::NOENT) => return Ok(()),
                 opened => opened.map_err(|errno| self.failed("open", &name, errno))?,
             };
-            let mut bytes = [0; size_of::<isize>()];
+            let mut bytes = [0; 128];
             let count = rustix::io::read(&file, &mut bytes)
                 .map_err(|errno| self.failed("read", &name, errno))?;
-            // Shorter: the runtime was killed before the hook was executed.
-            if count == bytes.len() {
-                kill_group(kind, isize::from_ne_bytes(bytes))?;
+            if let Some(hook) = Announced::parse(bytes.split_at(count).0, boot_id()?) {
+                hook.kill_group(kind)?;
             }
             self.forget_hook(kind);
             Ok(())
@@ -79,49 +85,132 @@ fn file_name(kind: &str) -> String {
     format!("{kind}.hook")
 }
 
-/// Kills the group of a hook that has ended with its runtime. One that lives is left: its runtime lives, too, and ends it; or
-/// the number is another process's by now, which cannot be as long as the group has a process.
-fn kill_group(kind: &str, hook: isize) -> Result<(), Error> {
-    // kill(2) takes -1 for every process that there is.
-    let group = i32::try_from(hook).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw);
-    let Some(group) = group else { return Ok(()) };
-    if !wait_until(LEADER_DEADLINE, || !is_alive(hook)) {
-        return Ok(());
-    }
-    match rustix::process::kill_process_group(group, Signal::KILL) {
-        Err(Errno::SRCH) => return Ok(()),
-        Err(errno) => {
-            let call = format!("kill the process group {hook} of a {kind} hook");
-            return Err(Error::Os { call, source: errno.into() });
-        }
-        Ok(()) => {}
-    }
-    if wait_until(KILL_DEADLINE, || !is_populated(group)) {
-        return Ok(());
-    }
-    let what = format!("the processes of a {kind} hook (group {hook}) to end");
-    Err(Error::Timeout { what, seconds: KILL_DEADLINE.as_secs() })
+/// What the runtime writes before the hook's process writes its pid, an `isize`. The boot id comes first: an older release takes the
+/// first eight bytes for a pid, and finds that they are none.
+fn header(boot_id: &str, now: u64) -> Vec<u8> {
+    [boot_id.as_bytes(), &now.to_ne_bytes()].concat()
 }
 
-fn wait_until(deadline: Duration, holds: impl Fn() -> bool) -> bool {
+/// The time as in field 22 of `/proc/PID/stat`: what is started from now on has no lower one there.
+fn now() -> u64 {
+    /// `USER_HZ` is 100 on all that we run on (include/asm-generic/param.h).
+    const TICK: u64 = 1_000_000_000 / 100;
+    // Rounded as `nsec_to_clock_t` in kernel/time/time.c does it.
+    let time = clock_gettime(ClockId::Boottime);
+    let part = |value: i64| u64::try_from(value).unwrap_or_default();
+    part(time.tv_sec) * 100 + part(time.tv_nsec) / TICK
+}
+
+/// A hook of this boot that was at work when its runtime was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Announced {
+    pid: i32,
+    /// No process of it has a lower one.
+    start_time: u64,
+}
+
+impl Announced {
+    /// `None`: the runtime was killed before the hook was executed; it was before the machine's boot; or an older release has written
+    /// nothing but the pid, of which nobody knows whose it is by now.
+    fn parse(content: &[u8], boot_id: &str) -> Option<Self> {
+        let (start_time, pid) = content.strip_prefix(boot_id.as_bytes())?.split_at_checked(8)?;
+        let start_time = u64::from_ne_bytes(start_time.try_into().ok()?);
+        let pid = i32::try_from(isize::from_ne_bytes(pid.try_into().ok()?)).ok()?;
+        (pid > 1).then_some(Self { pid, start_time })
+    }
+
+    /// Kills the group of a hook that has ended with its runtime. One that lives is left: its runtime lives, too, and ends it; or
+    /// the number is another process's by now, which cannot be as long as the group has a process.
+    fn kill_group(&self, kind: &str) -> Result<(), Error> {
+        let hook = self.pid;
+        if !wait_until(LEADER_DEADLINE, || Ok(!is_alive(hook)))? {
+            return Ok(());
+        }
+        if wait_until(KILL_DEADLINE, || self.kill_members(kind).map(|count| count == 0))? {
+            return Ok(());
+        }
+        let what = format!("the processes of a {kind} hook (group {hook}) to end");
+        Err(Error::Timeout { what, seconds: KILL_DEADLINE.as_secs() })
+    }
+
+    /// Kills each of them that is found, and says how many there were.
+    fn kill_members(&self, kind: &str) -> Result<usize, Error> {
+        let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut count = 0;
+        for pid in pids.filter(|pid| self.has(*pid)) {
+            count += 1;
+            let pidfd = Pid::from_raw(pid).and_then(|it| pidfd_open(it, PidfdFlags::empty()).ok());
+            // Looked at once more: the number may have been given to somebody else before it was opened.
+            let killed = match pidfd.filter(|_| self.has(pid)) {
+                Some(pidfd) => send_signal(pidfd.as_fd(), libc::SIGKILL),
+                None => Ok(()),
+            };
+            if let Err(errno) = killed
+                && errno != Errno::SRCH
+            {
+                let call = format!("kill process {pid} of a {kind} hook");
+                return Err(Error::Os { call, source: errno.into() });
+            }
+        }
+        Ok(count)
+    }
+
+    /// Whether it is of the hook, which was the leader of its session, and lives: a zombie is killed already.
+    fn has(&self, pid: i32) -> bool {
+        ProcessStat::read(pid).is_ok_and(|stat| {
+            (stat.group, stat.session) == (self.pid, self.pid)
+                && stat.start_time >= self.start_time
+                && !stat.is_zombie
+        })
+    }
+}
+
+fn wait_until(deadline: Duration, holds: impl Fn() -> Result<bool, Error>) -> Result<bool, Error> {
     let until = Instant::now() + deadline;
-    while !holds() {
+    while !holds()? {
         if Instant::now() >= until {
-            return false;
+            return Ok(false);
         }
         sleep(PAUSE);
     }
-    true
+    Ok(true)
 }
 
-fn is_alive(pid: isize) -> bool {
-    i32::try_from(pid).is_ok_and(|pid| ProcessStat::read(pid).is_ok_and(|stat| !stat.is_zombie))
+fn is_alive(pid: i32) -> bool {
+    ProcessStat::read(pid).is_ok_and(|stat| !stat.is_zombie)
 }
 
-/// Whether a process of the group is alive: zombies answer kill(2), too, until they are reaped.
-fn is_populated(group: Pid) -> bool {
-    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let alive = |stat: ProcessStat| stat.group == group.as_raw_nonzero().get() && !stat.is_zombie;
-    pids.filter_map(|pid| ProcessStat::read(pid).ok()).any(alive)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcement_is_read_back() {
+        let whole = [header("boot", 17).as_slice(), &4242_isize.to_ne_bytes()].concat();
+        let hook = Announced { pid: 4242, start_time: 17 };
+        assert_eq!(Announced::parse(&whole, "boot"), Some(hook));
+        assert_eq!(Announced::parse(&whole, "book"), None);
+    }
+
+    #[test]
+    fn what_names_no_process_is_none() {
+        for pid in [-1_isize, 0, 1, isize::MAX] {
+            let whole = [header("boot", 17).as_slice(), &pid.to_ne_bytes()].concat();
+            assert_eq!(Announced::parse(&whole, "boot"), None, "{pid}");
+        }
+        assert_eq!(Announced::parse(&header("boot", 17), "boot"), None);
+        assert_eq!(Announced::parse(&4242_isize.to_ne_bytes(), "boot"), None);
+    }
+
+    #[test]
+    fn clock_is_that_of_the_start_times() {
+        let before = now();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let after = now();
+        let started = ProcessStat::read(child.id().try_into().unwrap()).unwrap().start_time;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!((before..=after).contains(&started), "{started} is not of {before} to {after}");
+    }
 }

@@ -93,6 +93,8 @@ pub(crate) struct ProcessStat {
     pub is_zombie: bool,
     /// Field 5: its process group.
     pub group: i32,
+    /// Field 6: its session.
+    pub session: i32,
     /// Field 22.
     pub start_time: u64,
     /// Field 33: a bit for each of the signals 1 to 31 that it ignores.
@@ -116,9 +118,11 @@ impl ProcessStat {
         // `nth` counts from the field after the last one taken; the state is field 3.
         let state = fields.next()?;
         let group = fields.nth(5 - 4)?.parse().ok()?;
-        let start_time = fields.nth(22 - 6)?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let start_time = fields.nth(22 - 7)?.parse().ok()?;
         let ignored = fields.nth(33 - 23)?.parse().ok()?;
-        Some(Self { is_zombie: matches!(state, "Z" | "X"), group, start_time, ignored })
+        let is_zombie = matches!(state, "Z" | "X");
+        Some(Self { is_zombie, group, session, start_time, ignored })
     }
 }
 
@@ -146,11 +150,17 @@ mod tests {
 
     #[test]
     fn stat_with_parentheses_in_the_name_is_parsed() {
-        let line = b"17 (a) Z (b) S 1 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 0 0 4097 0";
+        let line = b"17 (a) Z (b) S 1 17 16 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 0 0 4097 0";
         let stat = ProcessStat::parse(line).unwrap();
         assert_eq!(
             stat,
-            ProcessStat { is_zombie: false, group: 17, start_time: 4242, ignored: 4097 }
+            ProcessStat {
+                is_zombie: false,
+                group: 17,
+                session: 16,
+                start_time: 4242,
+                ignored: 4097
+            }
         );
     }
 

@@ -35,7 +35,7 @@ pub struct Program<'a> {
     pub stdin: BorrowedFd<'a>,
     /// Become fds 1 and 2; not themselves one of 0 to 2.
     pub outputs: [BorrowedFd<'a>; 2],
-    /// Where the process writes its pid before it executes the program, as an `isize`: written by itself, there is no moment
+    /// Where the process writes its pid, after what is in it, before it executes the program, as an `isize`: written by itself, there is no moment
     /// in which it runs and nobody knows it.
     pub announce: Option<BorrowedFd<'a>>,
 }
