@@ -116,7 +116,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         process: spec.process.as_ref().ok_or_else(|| required("/process"))?,
         linux,
         hooks: spec.hooks.as_ref().unwrap_or(&no_hooks),
-        namespaces: Namespaces::of(&linux.namespaces)?,
+        namespaces: Namespaces::of(linux)?,
     };
     user_namespace::check_caller(linux, &inputs.process.user, facts)?;
     let mounts = mounts::read(&spec.mounts, &rootfs::path(&inputs));

@@ -25,7 +25,7 @@ use super::words::{
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VM,
 };
 use crate::host::Facts;
-use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecError};
+use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecError, sysctl_owner};
 
 const POINTER: &str = "/linux/namespaces";
 const NET_DEVICES: &str = "/linux/netDevices";
@@ -44,9 +44,9 @@ pub(super) struct Namespaces {
 
 impl Namespaces {
     /// The namespaces of config.json.
-    pub fn of(namespaces: &[LinuxNamespace]) -> Result<Self, SpecError> {
+    pub fn of(linux: &Linux) -> Result<Self, SpecError> {
         let mut all = Self::default();
-        for (index, namespace) in namespaces.iter().enumerate() {
+        for (index, namespace) in linux.namespaces.iter().enumerate() {
             let kind = clone_flag(namespace.namespace_type);
             if namespace.path.is_empty() {
                 all.new |= kind;
@@ -58,7 +58,9 @@ impl Namespaces {
                 .and_then(|count| Handle::FIRST_FREE.0.checked_add(count))
                 .ok_or_else(|| SpecError::new(pointer.clone(), "is one namespace too many"))?;
             let path = PathBuf::from(&namespace.path);
-            all.joined.push(NamespacePath { kind, path, pointer, handle: Handle(handle) });
+            let own_is_refused = own_is_refused(linux, namespace, &pointer);
+            let handle = Handle(handle);
+            all.joined.push(NamespacePath { kind, path, pointer, handle, own_is_refused });
         }
         all.joined.sort_by_key(|namespace| match namespace.kind {
             CLONE_NEWUSER => 2,
@@ -168,6 +170,24 @@ impl Namespaces {
     fn sharing(&self) -> u32 {
         if self.is_new(CLONE_NEWTIME) { 0 } else { CLONE_VM }
     }
+}
+
+/// What would happen to the host by a namespace that turns out to be the runtime's own: a path says nothing of that.
+fn own_is_refused(linux: &Linux, namespace: &LinuxNamespace, pointer: &str) -> Option<SpecError> {
+    let LinuxNamespace { namespace_type: kind, path } = namespace;
+    if *kind == NamespaceType::Mount {
+        // pivot_root(2) changes the root of every process in it.
+        let problem =
+            format!("{path} is the runtime's own: its root would become that of the container");
+        return Some(SpecError::new(pointer, problem));
+    }
+    // As runc, which looks so at networks (`isHostNetNS` of its `validator.go`).
+    linux.sysctl.keys().find_map(|name| match sysctl_owner(name) {
+        Ok((owner, problem)) if owner == *kind => {
+            Some(SpecError::new(Origin::member("/linux/sysctl", name).to_string(), problem))
+        }
+        _ => None,
+    })
 }
 
 /// Waits for the network namespace that the runtime has made meanwhile, and enters it.
