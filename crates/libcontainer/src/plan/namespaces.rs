@@ -29,6 +29,7 @@ use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecErro
 
 const POINTER: &str = "/linux/namespaces";
 const NET_DEVICES: &str = "/linux/netDevices";
+const TIME_OFFSETS: &str = "/linux/timeOffsets";
 
 /// The container's namespaces.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -121,6 +122,12 @@ impl Namespaces {
     /// Init's first stage, or init where there is none: enters what is joined, gets its user namespace, makes the time
     /// namespace, and makes init.
     pub fn first_stage(&self, steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
+        // While /proc is the host's: what has its place in a mount namespace that is joined would be written as root. And while the
+        // files in it are ours, which those of a process are not that is not dumpable. Who opens it is who needs CAP_SYS_TIME in
+        // the namespace (`proc_timens_set_offset()` of the kernel), as runc's parent is.
+        if self.is_new(CLONE_NEWTIME) && !linux.time_offsets.is_empty() {
+            steps.push(TIME_OFFSETS, &Op::TimeOffsets);
+        }
         if !self.joined.is_empty() {
             steps.push(POINTER, &Op::NotDumpable);
         }
@@ -134,9 +141,8 @@ impl Namespaces {
         if self.has(CLONE_NEWUSER) {
             steps.push(POINTER, &Op::Sync { point: Point::Unmapped as u8 });
         }
-        // Still with the host's ids, to which a process's files in procfs belong that is not dumpable.
         if self.is_new(CLONE_NEWTIME) {
-            let origin = Origin::from("/linux/timeOffsets");
+            let origin = Origin::from(TIME_OFFSETS);
             let offsets = c_string(&origin, time_offsets(linux))?;
             steps.push(origin, &Op::TimeNamespace { offsets: &offsets });
         }
