@@ -2,10 +2,10 @@
 //!
 //! Runs in: any process.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Read as _;
 use std::os::fd::AsFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -19,11 +19,13 @@ use crate::bundle::{self, Bundle, add};
 use crate::harness::TestResult;
 use crate::host::Need::{Namespace, Root};
 use crate::inside::{bind, tmpfs};
+use crate::probe;
 
 attacks! {
     sysctl_is_not_diverted_to_a_fake_procfs: [Root],
     mount_over_a_part_of_procfs_is_refused: [Root],
     proc_of_a_joined_mount_namespace_is_not_written_to: [Root, Namespace("time")],
+    modes_are_not_set_through_a_joined_mount_namespace: [Root],
 }
 
 const NAME: &str = "sys/net/ipv4/ip_default_ttl";
@@ -171,7 +173,8 @@ struct Liar(Child);
 impl Liar {
     fn new(victim: &Path) -> Result<Self, Failed> {
         let script = "mount -t tmpfs lie /proc && mkdir /proc/self && ln -s \"$0\" /proc/self/timens_offsets \
-            && ln -s \"$0\" /proc/self/oom_score_adj && echo x && exec sleep 1000";
+            && ln -s \"$0\" /proc/self/oom_score_adj && mkdir /proc/self/fd \
+            && for number in $(seq 3 40); do ln -s \"$0\" /proc/self/fd/$number; done && echo x && exec sleep 1000";
         let process = Command::new("unshare")
             .args(["--mount", "--propagation=private", "sh", "-c", script])
             .arg(victim)
@@ -236,4 +239,29 @@ fn proc_of_a_joined_mount_namespace_is_not_written_to(attack: &Attack<'_>) -> Te
         attack.attempt(&format!("it is not as asked: {outcome}"), told || is_mapped)?;
     }
     Ok(())
+}
+
+/// The same for chmod(2) by /proc/self/fd, which is how a mode is set on what is open with `O_PATH` before Linux 6.6.
+fn modes_are_not_set_through_a_joined_mount_namespace(attack: &Attack<'_>) -> TestResult {
+    let victim = attack.runtime.directory().join("victim");
+    fs::write(&victim, "whole")?;
+    let (closed, open) = (Permissions::from_mode(0o600), Permissions::from_mode(0o755));
+    let mode = || -> Result<u32, Failed> { Ok(victim.metadata()?.permissions().mode() & 0o777) };
+    fs::set_permissions(&victim, closed.clone())?;
+    let liar = Liar::new(&victim)?;
+    let namespace = fs::File::open(liar.namespace())?;
+    in_own_mounts(|| {
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        Ok(fs::set_permissions("/proc/self/fd/7", open)?)
+    })?;
+    attack.control("chmod(2) by the path after setns(2)", mode()? == 0o755)?;
+    fs::set_permissions(&victim, closed)?;
+
+    let bundle = attack.runtime.bundle_with(&["stat", "-c", "%a", "/etc"], |config| {
+        liar.is_joined_by(config);
+        tmpfs(config, "/etc", &["tmpcopyup"]);
+    })?;
+    let outcome = attack.run_by(&bundle, &probe::without("fchmodat2")?)?;
+    attack.attempt(&format!("a file of the host has another mode: {outcome}"), mode()? == 0o600)?;
+    attack.attempt(&outcome.to_string(), outcome.stdout == "755\n")
 }
