@@ -488,7 +488,8 @@ fn explain(detail: &mut Detail, new: &Data, errno: Errno) -> Failed {
     failed
 }
 
-/// The path by which calls that take no fd reach what `fd` is open on; in the host's procfs, so only before pivot.
+/// The path by which calls that take no fd reach what `fd` is open on; in the host's procfs, so only before pivot, and never as the
+/// host's root in a mount namespace that was joined.
 ///
 /// # Errors
 /// None in practice.

@@ -218,8 +218,9 @@ ops! {
         /// A host path that is bound instead when the kernel answers EPERM or EBUSY (cgroup2 without the right to it).
         fallback: Option<&'a CStr>,
     }
-    /// As [`Op::MountFs`], but by `mount(2)` on the resolved target's `/proc/self/fd` (the host's procfs), for what
-    /// fsconfig cannot carry: options of 256 bytes and more, file systems without the new API.
+    /// As [`Op::MountFs`], but by `mount(2)` on `.` after `fchdir` to the target, for what fsconfig cannot carry: options of 256
+    /// bytes and more, file systems without the new API. A target that the root of a user namespace may not enter is reached by
+    /// its `/proc/self/fd` of the host's procfs.
     MountData = 26 {
         target: &'a CStr,
         fstype: &'a CStr,
