@@ -3,13 +3,16 @@
 //! Runs in: any process.
 
 use std::fs::{self, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::Failed;
 use nix::mount::{MsFlags, mount};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
+use rustix::io::Errno;
 use serde_json::json;
 
 use crate::attack::{Attack, attacks, in_own_mounts};
@@ -20,6 +23,7 @@ use crate::outside::{Outside, with_link};
 
 attacks! {
     user_name_that_is_a_number_does_not_change_the_id: [Root],
+    passwd_that_is_no_file_is_not_opened: [Root],
     proc_and_sys_as_symlinks_are_not_followed: [Root],
     dev_as_a_symlink_gets_no_nodes_on_the_host: [Root],
     names_in_dev_as_symlinks_are_not_followed: [Root],
@@ -48,6 +52,50 @@ fn user_name_that_is_a_number_does_not_change_the_id(attack: &Attack<'_>) -> Tes
 
     let outcome = attack.runtime.run(&bundle)?;
     attack.attempt(&outcome.to_string(), outcome.stdout == "1000\n")
+}
+
+/// The image's /etc/passwd is something that does something when it is opened, and the runtime does so as root.
+fn passwd_that_is_no_file_is_not_opened(attack: &Attack<'_>) -> TestResult {
+    let mode = Mode::from_raw_mode(0o644);
+    for (kind, number) in [(FileType::Fifo, 0), (FileType::CharacterDevice, makedev(1, 3))] {
+        let bundle = attack.runtime.bundle_with(&["sleep", "1000"], |config| {
+            config["process"]["env"] = json!(["PATH=/bin"]);
+        })?;
+        let passwd = bundle.in_rootfs("etc/passwd");
+        fs::remove_file(&passwd)?;
+        mknodat(CWD, &passwd, kind, mode, number)?;
+        let opens = Opens::of(&passwd)?;
+        let nonblock = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        drop(rustix::fs::open(&passwd, nonblock, Mode::empty())?);
+        attack.control("open(2), and a look at what it is afterwards", opens.seen()?)?;
+
+        let id = attack.runtime.new_id();
+        attack.runtime.create(&bundle, &id)?.ok()?;
+        attack.runtime.start(&id)?.ok()?;
+        attack.attempt(&format!("create opens {kind:?}"), !opens.seen()?)?;
+        attack.runtime.command(["exec"]).arg(&id).arg("true").output()?.ok()?;
+        attack.attempt(&format!("exec opens {kind:?}"), !opens.seen()?)?;
+    }
+    Ok(())
+}
+
+/// Whether a file is opened, but for `O_PATH`.
+struct Opens(OwnedFd);
+
+impl Opens {
+    fn of(path: &Path) -> Result<Self, Failed> {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&watch, path, WatchFlags::OPEN)?;
+        Ok(Self(watch))
+    }
+
+    /// Since the last time.
+    fn seen(&self) -> Result<bool, Failed> {
+        match rustix::io::read(&self.0, &mut [0; 4096]) {
+            Err(Errno::AGAIN) => Ok(false),
+            read => Ok(read? > 0),
+        }
+    }
 }
 
 /// T-05, CVE-2019-19921, CVE-2023-27561, CVE-2025-54867: procfs where the image's symlink leads.

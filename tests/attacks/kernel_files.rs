@@ -2,10 +2,12 @@
 //!
 //! Runs in: any process.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Read as _;
 use std::os::fd::AsFd;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Failed;
 use nix::mount::{MsFlags, mount};
@@ -13,14 +15,17 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 
 use crate::attack::{Attack, attacks, in_own_mounts};
-use crate::bundle::{Bundle, add};
+use crate::bundle::{self, Bundle, add};
 use crate::harness::TestResult;
-use crate::host::Need::Root;
+use crate::host::Need::{Namespace, Root};
 use crate::inside::{bind, tmpfs};
+use crate::probe;
 
 attacks! {
     sysctl_is_not_diverted_to_a_fake_procfs: [Root],
     mount_over_a_part_of_procfs_is_refused: [Root],
+    proc_of_a_joined_mount_namespace_is_not_written_to: [Root, Namespace("time")],
+    modes_are_not_set_through_a_joined_mount_namespace: [Root],
 }
 
 const NAME: &str = "sys/net/ipv4/ip_default_ttl";
@@ -160,4 +165,103 @@ fn mount_over_a_part_of_procfs_is_refused(attack: &Attack<'_>) -> TestResult {
         }
     }
     Ok(())
+}
+
+/// A process in a mount namespace of its own, whose /proc has links to `victim` at the names that a runtime writes to.
+struct Liar(Child);
+
+impl Liar {
+    fn new(victim: &Path) -> Result<Self, Failed> {
+        let script = "mount -t tmpfs lie /proc && mkdir /proc/self && ln -s \"$0\" /proc/self/timens_offsets \
+            && ln -s \"$0\" /proc/self/oom_score_adj && mkdir /proc/self/fd \
+            && for number in $(seq 3 40); do ln -s \"$0\" /proc/self/fd/$number; done && echo x && exec sleep 1000";
+        let process = Command::new("unshare")
+            .args(["--mount", "--propagation=private", "sh", "-c", script])
+            .arg(victim)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut liar = Self(process);
+        liar.0.stdout.as_mut().ok_or("no output")?.read_exact(&mut [0; 1])?;
+        Ok(liar)
+    }
+
+    fn namespace(&self) -> String {
+        format!("/proc/{}/ns/mnt", self.0.id())
+    }
+
+    fn is_joined_by(&self, config: &mut Value) {
+        bundle::remove(config, "/linux/namespaces", "type", "mount");
+        let namespace = json!({ "type": "mount", "path": self.namespace() });
+        add(config, "/linux/namespaces", namespace);
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Who is root in a mount namespace of its own has the runtime write to a file of the host, and believe that all is well.
+fn proc_of_a_joined_mount_namespace_is_not_written_to(attack: &Attack<'_>) -> TestResult {
+    let victim = attack.runtime.directory().join("victim");
+    fs::write(&victim, "whole")?;
+    let liar = Liar::new(&victim)?;
+    let namespace = fs::File::open(liar.namespace())?;
+    in_own_mounts(|| {
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        Ok(fs::write("/proc/self/timens_offsets", "boottime 1 0")?)
+    })?;
+    let diverted = fs::read_to_string(&victim)? == "boottime 1 0";
+    attack.control("a write by the path after setns(2)", diverted)?;
+    fs::write(&victim, "whole")?;
+
+    let script = "cut -d. -f1 /proc/uptime; cat /proc/self/oom_score_adj";
+    for is_mapped in [true, false] {
+        let bundle = attack.runtime.bundle_with(&["sh", "-c", script], |config| {
+            liar.is_joined_by(config);
+            add(config, "/linux/namespaces", json!({ "type": "time" }));
+            config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 7_000_000 } });
+            config["process"]["oomScoreAdj"] = json!(500);
+            if is_mapped {
+                let range = [[0, 100_000, 65_536]];
+                bundle::map(config, &range, &range);
+            }
+        })?;
+        let outcome = attack.runtime.run(&bundle)?;
+        let kept = fs::read_to_string(&victim)? == "whole";
+        attack.attempt(&format!("mapped {is_mapped}: a file is overwritten: {outcome}"), kept)?;
+        // With a user namespace of its own it may not mount in that of the host's root.
+        let told = outcome.stdout.split_once('\n').is_some_and(|(uptime, score)| {
+            uptime.parse::<u64>().is_ok_and(|uptime| uptime >= 7_000_000) && score == "500\n"
+        });
+        attack.attempt(&format!("it is not as asked: {outcome}"), told || is_mapped)?;
+    }
+    Ok(())
+}
+
+/// The same for chmod(2) by /proc/self/fd, which is how a mode is set on what is open with `O_PATH` before Linux 6.6.
+fn modes_are_not_set_through_a_joined_mount_namespace(attack: &Attack<'_>) -> TestResult {
+    let victim = attack.runtime.directory().join("victim");
+    fs::write(&victim, "whole")?;
+    let (closed, open) = (Permissions::from_mode(0o600), Permissions::from_mode(0o755));
+    let mode = || -> Result<u32, Failed> { Ok(victim.metadata()?.permissions().mode() & 0o777) };
+    fs::set_permissions(&victim, closed.clone())?;
+    let liar = Liar::new(&victim)?;
+    let namespace = fs::File::open(liar.namespace())?;
+    in_own_mounts(|| {
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        Ok(fs::set_permissions("/proc/self/fd/7", open)?)
+    })?;
+    attack.control("chmod(2) by the path after setns(2)", mode()? == 0o755)?;
+    fs::set_permissions(&victim, closed)?;
+
+    let bundle = attack.runtime.bundle_with(&["stat", "-c", "%a", "/etc"], |config| {
+        liar.is_joined_by(config);
+        tmpfs(config, "/etc", &["tmpcopyup"]);
+    })?;
+    let outcome = attack.run_by(&bundle, &probe::without("fchmodat2")?)?;
+    attack.attempt(&format!("a file of the host has another mode: {outcome}"), mode()? == 0o600)?;
+    attack.attempt(&outcome.to_string(), outcome.stdout == "755\n")
 }

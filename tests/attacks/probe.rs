@@ -83,6 +83,7 @@ fn say(line: &str) {
 fn without_call(call: &str, program: &str, arguments: &[&str]) -> io::Result<()> {
     let number = match call {
         "openat2" => libc::SYS_openat2,
+        "fchmodat2" => libc::SYS_fchmodat2,
         _ => return Err(io::Error::other(format!("{call} is not known here"))),
     };
     sys::hide_calls(&[number])?;

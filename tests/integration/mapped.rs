@@ -59,7 +59,10 @@ const EXCEPTIONS: &[(&[&str], &str)] = &[
         "the kernel permits no mqueue of an IPC namespace that belongs to another user namespace",
     ),
     (
-        &["namespaces::joined_mount_namespace_is_that_of_the_path"],
+        &[
+            "namespaces::joined_mount_namespace_is_that_of_the_path",
+            "namespaces::joined_mount_namespace_needs_no_procfs",
+        ],
         "nothing may be mounted in a mount namespace that belongs to another user namespace",
     ),
     (

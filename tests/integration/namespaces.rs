@@ -32,6 +32,7 @@ table! {
     joined_cgroup_namespace_is_that_of_the_path: [Root, PureCgroup2],
     joined_time_namespace_is_that_of_the_path: [Root, Namespace("time"), NotOn("runc", NO_TIME), NotOn("crun", NO_TIME)],
     joined_mount_namespace_is_that_of_the_path: [Root, NotOn("crun", "mounts nothing in it")],
+    joined_mount_namespace_needs_no_procfs: [Root, Corten("the others mount by a path in its /proc")],
     joined_mount_namespace_of_the_runtime_is_refused: [Root, Corten("the others make the container's root that of the host")],
     joined_namespaces_leave_no_helper_behind: [Root],
     joined_namespace_survives_the_one_who_made_it: [Root],
@@ -251,12 +252,19 @@ struct Holder {
 
 impl Holder {
     fn new(runtime: &Runtime) -> Result<Self, Failed> {
+        Self::after(runtime, "true")
+    }
+
+    /// `script`: more that is done in it.
+    fn after(runtime: &Runtime, script: &str) -> Result<Self, Failed> {
         use std::io::Read as _;
         let directory = runtime.directory().join("held");
-        fs::create_dir(&directory)?;
-        let script = "mount -t tmpfs held \"$0\" && touch \"$0/here\" && echo x && exec sleep 1000";
+        fs::create_dir_all(&directory)?;
+        let script = format!(
+            "mount -t tmpfs held \"$0\" && touch \"$0/here\" && {script} && echo x && exec sleep 1000"
+        );
         let mut process = std::process::Command::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-c", script])
+            .args(["--mount", "--propagation=private", "sh", "-c", &script])
             .arg(&directory)
             .stdout(std::process::Stdio::piped())
             .spawn()?;
@@ -292,6 +300,28 @@ fn joined_mount_namespace_is_that_of_the_path(runtime: &Runtime) -> TestResult {
     )?;
     ensure_eq!(seen, format!("{namespace}\nhere\n/bin\n/proc/self\n"));
     ensure!(!holder.directory.join("here").exists(), "a mount has come out of the namespace");
+    Ok(())
+}
+
+fn joined_mount_namespace_needs_no_procfs(runtime: &Runtime) -> TestResult {
+    for no_pivot in [false, true] {
+        // Each leaves its namespace with another root.
+        let holder = Holder::after(runtime, "mount -t tmpfs none /proc")?;
+        let pid = holder.pid()?;
+        let bundle = runtime.bundle_with(&["grep", " /new ", "/proc/self/mountinfo"], |config| {
+            join(config, "mount", pid);
+            // Octal, and longer than fsconfig(2) takes; then what only mount(2) does.
+            let size = format!("size={}10000", "0".repeat(256));
+            for options in [vec![size.as_str()], vec!["remount", "size=8192"]] {
+                let mount = json!({ "destination": "/new", "type": "tmpfs", "source": "new", "options": options });
+                add(config, "/mounts", mount);
+            }
+        })?;
+        let run = runtime.command(["run", "--bundle"]).arg(bundle.path());
+        let run = if no_pivot { run.arg("--no-pivot") } else { run };
+        let seen = run.arg(runtime.new_id()).output()?.ok()?.stdout;
+        ensure!(seen.contains("size=8k"), "not mounted, or not mounted again: {seen}");
+    }
     Ok(())
 }
 

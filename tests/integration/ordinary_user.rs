@@ -309,6 +309,7 @@ const EXCEPTIONS: &[(&str, &[&str])] = &[
             "namespaces::joined_network_alone_leaves_the_others_new",
             "namespaces::joined_time_namespace_is_that_of_the_path",
             "namespaces::joined_mount_namespace_is_that_of_the_path",
+            "namespaces::joined_mount_namespace_needs_no_procfs",
             "namespaces::joined_mount_namespace_of_the_runtime_is_refused",
             "namespaces::joined_namespaces_leave_no_helper_behind",
             "namespaces::path_of_another_kind_is_refused",

@@ -4,15 +4,17 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bundle::{self};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
-use crate::host::Need::{Corten, NotOn, Root};
-use crate::inside::{output, refusal, sh};
+use crate::host::Need::{Corten, NotMapped, NotOn, NotOrdinaryUser, Root};
+use crate::inside::{namespace_of, output, refusal, sh};
+use crate::namespaces::{join, sleeper};
 use crate::runtime::Runtime;
 
 const ONLY_FIRST_DOT: &str = "knows dots alone, or slashes alone; sysctl.d(5) and runc have both";
+const OF_THE_HOST: &str = "what is joined belongs to the host's user namespace";
 
 table! {
     sysctl_of_a_namespace_is_set_there_alone: [Root],
@@ -20,6 +22,8 @@ table! {
     sysctl_of_a_device_with_a_dot_is_set: [Root, NotOn("crun", ONLY_FIRST_DOT), NotOn("runc", ONLY_FIRST_DOT)],
     sysctl_of_no_namespace_is_refused: [Root],
     sysctl_of_the_hosts_namespace_is_refused: [Root],
+    sysctl_of_the_hosts_namespace_by_its_path_is_refused: [Root, NotMapped(OF_THE_HOST), NotOrdinaryUser(OF_THE_HOST), NotOn("crun", "sets that of the host"), NotOn("runc", "compares the network alone, and sets the others of the host")],
+    sysctl_of_another_namespace_by_its_path_is_set: [Root, NotMapped(OF_THE_HOST), NotOrdinaryUser(OF_THE_HOST)],
     sysctl_that_does_not_exist_is_refused: [Root],
     sysctl_does_not_need_proc_in_the_container: [Root, Corten("the others write to the /proc that the config mounts")],
 }
@@ -99,6 +103,48 @@ fn sysctl_of_the_hosts_namespace_is_refused(runtime: &Runtime) -> TestResult {
         ensure!(outcome.stderr.contains(name), "it is not named: {outcome}");
         ensure_eq!(fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))?, host);
     }
+    Ok(())
+}
+
+fn sysctl_of_the_hosts_namespace_by_its_path_is_refused(runtime: &Runtime) -> TestResult {
+    let own = std::process::id().try_into()?;
+    for (kind, name, words) in [
+        ("network", "net.ipv4.ip_default_ttl", "not allowed in host network namespace"),
+        ("ipc", "kernel.msgmax", "is not allowed in the hosts ipc namespace"),
+        ("uts", "kernel.domainname", "is not in a separate kernel namespace"),
+    ] {
+        let file = format!("/proc/sys/{}", name.replace('.', "/"));
+        let host = fs::read_to_string(&file)?;
+        let outcome = refusal(runtime, |config| {
+            config["hostname"] = Value::Null;
+            join(config, kind, own);
+            // What it is already: a test that fails leaves the host as it was.
+            config["linux"]["sysctl"] = json!({ name: host.trim() });
+        })?;
+        let said = format!("sysctl \"{name}\" {words}");
+        ensure!(outcome.stderr.replace('\\', "").contains(&said), "not {said}: {outcome}");
+        let pointer = format!("/linux/sysctl/{name}");
+        ensure!(outcome.stderr.contains(&pointer), "no pointer: {outcome}");
+    }
+    // Without a parameter of its own it is joined as ever.
+    let seen = sh(runtime, "readlink /proc/self/ns/ipc", |config| {
+        join(config, "ipc", own);
+        config["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "77" });
+    })?;
+    ensure_eq!(seen.trim(), namespace_of(own, "ipc")?);
+    Ok(())
+}
+
+fn sysctl_of_another_namespace_by_its_path_is_set(runtime: &Runtime) -> TestResult {
+    let (_, pid) = sleeper(runtime, |_| {})?;
+    let script = "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/msgmax";
+    let seen = sh(runtime, script, |config| {
+        join(config, "network", pid);
+        join(config, "ipc", pid);
+        config["linux"]["sysctl"] =
+            json!({ "net.ipv4.ip_default_ttl": "77", "kernel.msgmax": "12345" });
+    })?;
+    ensure_eq!(seen, "77\n12345\n");
     Ok(())
 }
 

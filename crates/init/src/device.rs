@@ -8,6 +8,7 @@ use corten_plan::Stage;
 
 use crate::kept::Kept;
 use crate::mounts::proc_path;
+use crate::procfs;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
@@ -130,8 +131,19 @@ fn give(fd: FdRef<'_>, node: &Node, status: &Statx) -> Result<(), Errno> {
 pub fn set_mode(fd: FdRef<'_>, mode: u32) -> Result<(), Errno> {
     match fs::chmod(fd, mode) {
         // Until Linux 6.6 is the minimum.
-        Err(Errno::ENOSYS) => fs::chmod_path(proc_path(fd)?.as_c_str(), mode),
+        Err(Errno::ENOSYS) => set_mode_by_path(proc_path(fd)?.as_c_str(), mode),
         done => done,
+    }
+}
+
+/// By a procfs of our own: in a mount namespace that was joined, what is at /proc is anybody's. Where none may be mounted, we are
+/// root of nothing that is the host's.
+#[inline(never)]
+fn set_mode_by_path(path: &CStr, mode: u32) -> Result<(), Errno> {
+    let rest = path.to_bytes_with_nul().strip_prefix(b"/proc/").unwrap_or_default();
+    match (procfs::mount(Some(c"pid")), CStr::from_bytes_with_nul(rest)) {
+        (Ok(procfs), Ok(rest)) => fs::chmod_path(procfs.get(), rest, mode),
+        _ => fs::chmod_path(FdRef::CWD, path, mode),
     }
 }
 

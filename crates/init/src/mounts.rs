@@ -426,7 +426,13 @@ pub fn data(
     flags: u32,
 ) -> Done {
     let target = open_target(init, path, Leaf::MOUNT_POINT, flags)?.fd;
-    let by_fd = proc_path(target.get()).at(Stage::Target)?;
+    // Not by a path in procfs: in a mount namespace that was joined, that is anybody's.
+    let by_fd = match init.change_directory(target.get()) {
+        // What only the host's root may enter; then we are root of nothing that is the host's.
+        Err(Errno::EACCES) if init.has_user_namespace => proc_path(target.get()),
+        entered => entered.and_then(|()| Path::from_parts(&[b"."])),
+    };
+    let by_fd = by_fd.at(Stage::Target)?;
     let (fstype, options) = (Some(new.fstype), Some(new.data));
     let mounted = mount::mount(new.source, by_fd.as_c_str(), fstype, new.ms_flags, options);
     if let Err(errno) = mounted {
@@ -482,7 +488,8 @@ fn explain(detail: &mut Detail, new: &Data, errno: Errno) -> Failed {
     failed
 }
 
-/// The path by which calls that take no fd reach what `fd` is open on; in the host's procfs, so only before pivot.
+/// The path by which calls that take no fd reach what `fd` is open on; in the host's procfs, so only before pivot, and never as the
+/// host's root in a mount namespace that was joined.
 ///
 /// # Errors
 /// None in practice.

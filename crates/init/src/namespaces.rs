@@ -54,20 +54,31 @@ pub fn enter_cgroup(init: &Init, handle: Handle) -> Done {
     write_all(init.handles.get(handle)?, b"0")
 }
 
+/// [`corten_plan::Op::TimeOffsets`].
+///
+/// # Errors
+/// [`Stage::Open`].
+pub fn time_offsets(init: &mut Init) -> Done {
+    let file = fs::openat(FdRef::CWD, c"/proc/self/timens_offsets", O_WRONLY, 0).at(Stage::Open)?;
+    init.time_offsets = Some(file);
+    Ok(())
+}
+
 /// [`corten_plan::Op::TimeNamespace`].
 ///
 /// # Errors
 /// See [`Stage`].
-pub fn time(offsets: &CStr) -> Done {
+pub fn time(init: &mut Init, offsets: &CStr) -> Done {
     process::unshare(CLONE_NEWTIME).at(Stage::Op)?;
     if offsets.is_empty() {
         return Ok(());
     }
-    // Before the first process is in the namespace, so before Fork; /proc is still the host's.
-    write_file(c"/proc/self/timens_offsets", offsets.to_bytes())
+    // Before the first process is in the namespace, so before Fork.
+    let file = init.time_offsets.take().ok_or(Errno::EBADF).at(Stage::Plan)?;
+    write_all(file.get(), offsets.to_bytes())
 }
 
-/// Writes `bytes` to a file that is looked up as the runtime would.
+/// Writes `bytes` to a file that is looked up as the runtime would: not in a mount namespace of somebody else.
 ///
 /// # Errors
 /// [`Stage::Open`], [`Stage::Write`].

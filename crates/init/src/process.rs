@@ -200,10 +200,17 @@ pub fn home(init: &mut Init, uid: u32) -> Done {
 }
 
 fn find_home<'l>(init: &Init, lines: &'l mut Lines, uid: u32) -> Result<Option<&'l [u8]>, Errno> {
+    const PASSWD: &CStr = c"/etc/passwd";
+    // The image decides what lies there. A look first, by the path, for the root is ours by now: to open a device, as root and
+    // maybe before the cgroup forbids it, may have effects of its own.
+    let is_file = |status: sys::abi::Statx| status.kind() == S_IFREG;
+    if !is_file(fs::statx(FdRef::CWD, PASSWD, 0)?) {
+        return Ok(None);
+    }
+    // Whatever has taken its place since then: neither a FIFO nor a terminal may hold us up, and neither is read.
     let root = init.root().map_err(|failed| failed.errno)?;
-    // The image decides what lies there: neither a FIFO nor a terminal may hold us up.
-    let file = target::open(root, c"/etc/passwd", O_NONBLOCK | sys::abi::O_NOCTTY, 0)?;
-    if fs::status(file.get())?.kind() != S_IFREG {
+    let file = target::open(root, PASSWD, O_NONBLOCK | sys::abi::O_NOCTTY, 0)?;
+    if !is_file(fs::status(file.get())?) {
         return Ok(None);
     }
     for _ in 0..MAX_LINES {

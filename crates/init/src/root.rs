@@ -12,13 +12,14 @@ use crate::lines::Lines;
 use crate::mounts::clone_tree;
 use crate::path::{Path, is_within};
 use crate::process;
+use crate::procfs;
 use crate::report::{At, Done, Failed};
 use crate::run::Init;
 use crate::sys::abi::{
     AT_EMPTY_PATH, AT_RECURSIVE, MNT_DETACH, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_SLAVE, MountAttr,
     O_DIRECTORY, O_PATH, O_RDONLY,
 };
-use crate::sys::{Errno, FdRef, close_dropped, fs, mount};
+use crate::sys::{Errno, Fd, FdRef, close_dropped, fs, mount};
 use crate::target;
 
 /// How many directories up the parent mount of the root file system may be.
@@ -160,7 +161,8 @@ fn to_root(init: &mut Init) -> Done {
 /// See [`Stage`].
 pub fn move_root(init: &mut Init) -> Done {
     let own = fs::status(init.root()?).at(Stage::Op)?.mnt_id;
-    hide_kernel_file_systems(own)?;
+    hide_kernel_file_systems(own, init.has_user_namespace)?;
+    init.leads_out = true;
     to_root(init)?;
     mount::mount(Some(c"."), c"/", None, MS_MOVE, None).at(Stage::Op)?;
     fs::chroot(c".").at(Stage::Op)?;
@@ -210,9 +212,9 @@ pub fn mount_attributes(init: &Init, path: &CStr, set: u64) -> Done {
 /// Unmounts or covers every procfs and sysfs that is not below the root file system, mount `own`: whoever gets out of the
 /// chroot would find them without masks (runc's `msMoveRoot`).
 #[inline(never)]
-fn hide_kernel_file_systems(own: u64) -> Done {
+fn hide_kernel_file_systems(own: u64, has_user_namespace: bool) -> Done {
     // Opened once: the procfs that it lies in is among the first to go.
-    let file = fs::openat(FdRef::CWD, c"/proc/self/mountinfo", O_RDONLY, 0).at(Stage::Open)?;
+    let file = mountinfo(has_user_namespace)?;
     let root = mount_point(file.get(), own).at(Stage::Op)?;
     let mut unmounted = true;
     for _ in 0..MAX_PASSES {
@@ -229,6 +231,17 @@ fn hide_kernel_file_systems(own: u64) -> Done {
     let tmpfs = Some(c"tmpfs");
     let cover = &mut |path: &CStr| mount::mount(tmpfs, path, tmpfs, MS_RDONLY, None);
     each_exposed(file.get(), root.bytes(), cover).at(Stage::Attach)
+}
+
+/// Ours, by a procfs of our own: in a mount namespace that was joined, what is at /proc is anybody's.
+fn mountinfo(has_user_namespace: bool) -> Result<Fd, Failed> {
+    match procfs::mount(Some(c"pid")) {
+        // Where none may be mounted, we are root of nothing that is the host's.
+        Err(_) if has_user_namespace => {
+            fs::openat(FdRef::CWD, c"/proc/self/mountinfo", O_RDONLY, 0).at(Stage::Open)
+        }
+        procfs => procfs::open(procfs?.get(), c"self/mountinfo", O_RDONLY, 0),
+    }
 }
 
 fn each_exposed(

@@ -36,6 +36,8 @@ pub struct Init {
     pub detail: Detail,
     /// All of the plan.
     pub plan: Option<PlanReader<'static>>,
+    /// From [`Op::TimeOffsets`] to [`Op::TimeNamespace`].
+    pub time_offsets: Option<Fd>,
     /// The root file system, from [`Op::Rootfs`] on.
     pub root: Option<Fd>,
     /// What is to be bound, in order, where [`Op::RootNamespace`] has left the host's mount namespace: paths of the host lead
@@ -90,6 +92,7 @@ impl Init {
             op: 0,
             detail: Detail::EMPTY,
             plan: None,
+            time_offsets: None,
             root: None,
             sources: None,
             parent: Parent::default(),
@@ -250,7 +253,8 @@ fn execute(init: &mut Init, op: &Op<'static>) -> Done {
         Op::EnterCgroup { handle } => namespaces::enter_cgroup(init, handle),
         Op::Affinity { cpus } => crate::process::affinity(cpus),
         Op::Unshare { flags } => process::unshare(flags).at(Stage::Op),
-        Op::TimeNamespace { offsets } => namespaces::time(offsets),
+        Op::TimeOffsets => namespaces::time_offsets(init),
+        Op::TimeNamespace { offsets } => namespaces::time(init, offsets),
         Op::Fork { flags } => namespaces::fork(init, flags),
         Op::NotDumpable => credentials::hide(init),
         Op::MappedIds { uid, gid } => credentials::enter_ids(init, uid, gid),

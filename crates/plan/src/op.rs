@@ -124,8 +124,11 @@ ops! {
     /// because its root is the cgroup that the caller of the call is in; and with a user namespace most others, because what
     /// comes with them belongs to the ids that their maker has.
     Unshare = 2 { flags: u32, }
-    /// First stage: a new time namespace for the children: `unshare(CLONE_NEWTIME)`, then these lines to
-    /// `/proc/self/timens_offsets` (empty: nothing is written).
+    /// First stage: opens `/proc/self/timens_offsets` of the runtime's procfs for [`Op::TimeNamespace`], before any other mount
+    /// namespace is joined: what has that path in there is anybody's file.
+    TimeOffsets = 10
+    /// First stage: a new time namespace for the children: `unshare(CLONE_NEWTIME)`, then these lines to what
+    /// [`Op::TimeOffsets`] has opened (empty: nothing is written).
     TimeNamespace = 3 { offsets: &'a CStr, }
     /// First stage: makes the container's init, as a sibling: `clone3(flags | CLONE_PARENT | CLONE_PIDFD)`, exit signal
     /// 0; sends its pidfd over the socket with [`crate::Frame::Forked`] and exits. The child goes on with the next op; with
@@ -215,8 +218,9 @@ ops! {
         /// A host path that is bound instead when the kernel answers EPERM or EBUSY (cgroup2 without the right to it).
         fallback: Option<&'a CStr>,
     }
-    /// As [`Op::MountFs`], but by `mount(2)` on the resolved target's `/proc/self/fd` (the host's procfs), for what
-    /// fsconfig cannot carry: options of 256 bytes and more, file systems without the new API.
+    /// As [`Op::MountFs`], but by `mount(2)` on `.` after `fchdir` to the target, for what fsconfig cannot carry: options of 256
+    /// bytes and more, file systems without the new API. A target that the root of a user namespace may not enter is reached by
+    /// its `/proc/self/fd` of the host's procfs.
     MountData = 26 {
         target: &'a CStr,
         fstype: &'a CStr,

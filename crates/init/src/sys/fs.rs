@@ -96,10 +96,10 @@ pub fn chmod(fd: FdRef<'_>, mode: u32) -> Result<()> {
     unsafe { call!(FCHMODAT2, fd, c"", mode, abi::AT_EMPTY_PATH) }.map(drop)
 }
 
-/// `fchmodat`, which follows links.
-pub fn chmod_path(path: &CStr, mode: u32) -> Result<()> {
+/// `fchmodat` of `path` below `dir`, which follows links.
+pub fn chmod_path(dir: FdRef<'_>, path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: `path` ends with a NUL and outlives the call.
-    unsafe { call!(FCHMODAT, FdRef::CWD, path, mode) }.map(drop)
+    unsafe { call!(FCHMODAT, dir, path, mode) }.map(drop)
 }
 
 /// `fsetxattr`.

@@ -44,6 +44,7 @@ fn fork_without_a_new_pid_namespace_is_refused_where_pid_1_is_expected() {
 #[test]
 fn time_namespace_has_its_offsets() {
     let mut container = two_stages();
+    container.push(&Op::TimeOffsets);
     container.push(&Op::TimeNamespace { offsets: c"monotonic 1000 0\nboottime 100000000 0\n" });
     container.push(&Op::Fork { flags: CLONE_NEWPID });
     begin(&mut container);

@@ -27,6 +27,7 @@ pub fn step(op: &Op<'_>) -> String {
         }
         Op::EnterSent { kind } => format!("enter the new {} namespace", namespaces(kind)),
         Op::Unshare { flags } => format!("make the {} namespace", namespaces(flags)),
+        Op::TimeOffsets => "open the offsets of the time namespace".into(),
         Op::TimeNamespace { .. } => "make the time namespace".into(),
         Op::Fork { flags } => match flags & !CLONE_VM {
             0 => "make init".into(),

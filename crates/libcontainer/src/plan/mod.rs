@@ -116,7 +116,7 @@ fn make(bundle: &Bundle, facts: &Facts, request: &Request) -> Result<Plan, SpecE
         process: spec.process.as_ref().ok_or_else(|| required("/process"))?,
         linux,
         hooks: spec.hooks.as_ref().unwrap_or(&no_hooks),
-        namespaces: Namespaces::of(&linux.namespaces)?,
+        namespaces: Namespaces::of(linux)?,
     };
     user_namespace::check_caller(linux, &inputs.process.user, facts)?;
     let mounts = mounts::read(&spec.mounts, &rootfs::path(&inputs));
@@ -208,9 +208,10 @@ fn order(
     let fills_dev = mounts::fills_dev(mounts);
     let mut steps = Steps::new();
 
-    // Lowering it takes CAP_SYS_RESOURCE, which counts in the initial user namespace: for a process in a new one the runtime does
-    // it at Unmapped, and what was set so may be set again.
-    let is_mapped = namespaces.is_new(CLONE_NEWUSER);
+    // Lowering it takes CAP_SYS_RESOURCE, which counts in the initial user namespace: for a process that is born in a new one the
+    // runtime does it at Unmapped, and what was set so may be set again. A first stage does it before it enters any namespace: in
+    // a mount namespace that it joins, /proc is anybody's.
+    let is_mapped = namespaces.is_new(CLONE_NEWUSER) && !namespaces.has_two_stages();
     if !is_mapped {
         process::oom_score(&mut steps, process)?;
     }

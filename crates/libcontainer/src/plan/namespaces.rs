@@ -25,10 +25,11 @@ use super::words::{
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VM,
 };
 use crate::host::Facts;
-use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecError};
+use crate::spec::{Linux, LinuxNamespace, LinuxNetDevice, NamespaceType, SpecError, sysctl_owner};
 
 const POINTER: &str = "/linux/namespaces";
 const NET_DEVICES: &str = "/linux/netDevices";
+const TIME_OFFSETS: &str = "/linux/timeOffsets";
 
 /// The container's namespaces.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,9 +45,9 @@ pub(super) struct Namespaces {
 
 impl Namespaces {
     /// The namespaces of config.json.
-    pub fn of(namespaces: &[LinuxNamespace]) -> Result<Self, SpecError> {
+    pub fn of(linux: &Linux) -> Result<Self, SpecError> {
         let mut all = Self::default();
-        for (index, namespace) in namespaces.iter().enumerate() {
+        for (index, namespace) in linux.namespaces.iter().enumerate() {
             let kind = clone_flag(namespace.namespace_type);
             if namespace.path.is_empty() {
                 all.new |= kind;
@@ -58,7 +59,9 @@ impl Namespaces {
                 .and_then(|count| Handle::FIRST_FREE.0.checked_add(count))
                 .ok_or_else(|| SpecError::new(pointer.clone(), "is one namespace too many"))?;
             let path = PathBuf::from(&namespace.path);
-            all.joined.push(NamespacePath { kind, path, pointer, handle: Handle(handle) });
+            let own_is_refused = own_is_refused(linux, namespace, &pointer);
+            let handle = Handle(handle);
+            all.joined.push(NamespacePath { kind, path, pointer, handle, own_is_refused });
         }
         all.joined.sort_by_key(|namespace| match namespace.kind {
             CLONE_NEWUSER => 2,
@@ -119,6 +122,12 @@ impl Namespaces {
     /// Init's first stage, or init where there is none: enters what is joined, gets its user namespace, makes the time
     /// namespace, and makes init.
     pub fn first_stage(&self, steps: &mut Steps, linux: &Linux) -> Result<(), SpecError> {
+        // While /proc is the host's: what has its place in a mount namespace that is joined would be written as root. And while the
+        // files in it are ours, which those of a process are not that is not dumpable. Who opens it is who needs CAP_SYS_TIME in
+        // the namespace (`proc_timens_set_offset()` of the kernel), as runc's parent is.
+        if self.is_new(CLONE_NEWTIME) && !linux.time_offsets.is_empty() {
+            steps.push(TIME_OFFSETS, &Op::TimeOffsets);
+        }
         if !self.joined.is_empty() {
             steps.push(POINTER, &Op::NotDumpable);
         }
@@ -132,9 +141,8 @@ impl Namespaces {
         if self.has(CLONE_NEWUSER) {
             steps.push(POINTER, &Op::Sync { point: Point::Unmapped as u8 });
         }
-        // Still with the host's ids, to which a process's files in procfs belong that is not dumpable.
         if self.is_new(CLONE_NEWTIME) {
-            let origin = Origin::from("/linux/timeOffsets");
+            let origin = Origin::from(TIME_OFFSETS);
             let offsets = c_string(&origin, time_offsets(linux))?;
             steps.push(origin, &Op::TimeNamespace { offsets: &offsets });
         }
@@ -168,6 +176,24 @@ impl Namespaces {
     fn sharing(&self) -> u32 {
         if self.is_new(CLONE_NEWTIME) { 0 } else { CLONE_VM }
     }
+}
+
+/// What would happen to the host by a namespace that turns out to be the runtime's own: a path says nothing of that.
+fn own_is_refused(linux: &Linux, namespace: &LinuxNamespace, pointer: &str) -> Option<SpecError> {
+    let LinuxNamespace { namespace_type: kind, path } = namespace;
+    if *kind == NamespaceType::Mount {
+        // pivot_root(2) changes the root of every process in it.
+        let problem =
+            format!("{path} is the runtime's own: its root would become that of the container");
+        return Some(SpecError::new(pointer, problem));
+    }
+    // As runc, which looks so at networks (`isHostNetNS` of its `validator.go`).
+    linux.sysctl.keys().find_map(|name| match sysctl_owner(name) {
+        Ok((owner, problem)) if owner == *kind => {
+            Some(SpecError::new(Origin::member("/linux/sysctl", name).to_string(), problem))
+        }
+        _ => None,
+    })
 }
 
 /// Waits for the network namespace that the runtime has made meanwhile, and enters it.

@@ -130,6 +130,8 @@ pub struct NamespacePath {
     pub pointer: String,
     /// What the ops call it.
     pub handle: Handle,
+    /// What is wrong if it is the runtime's own; `None`: nothing is.
+    pub own_is_refused: Option<spec::SpecError>,
 }
 
 /// A class of service of resctrl, and what is written of it.

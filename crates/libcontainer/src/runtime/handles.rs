@@ -14,6 +14,7 @@ use super::console;
 use crate::container::Console;
 use crate::error::Error;
 use crate::plan::NamespacePath;
+use crate::spec::SpecError;
 use crate::sys;
 
 /// The fds that init gets by number.
@@ -128,14 +129,24 @@ fn check_preserved(listen_fds: u32, kept: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_own_mount_namespace(namespace: &OwnedFd) -> bool {
+/// Whether it is the runtime's own of this kind; where that cannot be told, it is.
+fn is_own(namespace: &OwnedFd, kind: u32) -> bool {
+    let file = match kind.cast_signed() {
+        libc::CLONE_NEWNS => "mnt",
+        libc::CLONE_NEWNET => "net",
+        libc::CLONE_NEWIPC => "ipc",
+        libc::CLONE_NEWUTS => "uts",
+        libc::CLONE_NEWUSER => "user",
+        _ => return false,
+    };
     let same = |own: rustix::fs::Stat| {
         rustix::fs::fstat(namespace)
             .is_ok_and(|it| (it.st_dev, it.st_ino) == (own.st_dev, own.st_ino))
     };
+    let of = |process| rustix::fs::stat(format!("/proc/{process}/ns/{file}"));
     // The thread that calls may have left that of its process, and the process's first thread may have ended.
-    let own = rustix::fs::stat("/proc/thread-self/ns/mnt");
-    own.is_err() || own.is_ok_and(same) || rustix::fs::stat("/proc/self/ns/mnt").is_ok_and(same)
+    let own = of("thread-self");
+    own.is_err() || own.is_ok_and(same) || of("self").is_ok_and(same)
 }
 
 fn open_namespace(join: &NamespacePath) -> Result<OwnedFd, Error> {
@@ -146,11 +157,12 @@ fn open_namespace(join: &NamespacePath) -> Result<OwnedFd, Error> {
         problem(format!("open namespace {shown}: {}", io::Error::from(errno)))
     })?;
     match sys::namespace::kind(namespace.as_fd()) {
-        // pivot_root(2) changes the root of every process in it.
-        Ok(kind) if kind == join.kind && is_own_mount_namespace(&namespace) => Err(problem(
-            format!("{shown} is the runtime's own: its root would become that of the container"),
-        )),
-        Ok(kind) if kind == join.kind => Ok(namespace),
+        Ok(kind) if kind == join.kind => match &join.own_is_refused {
+            Some(SpecError { pointer, problem }) if is_own(&namespace, kind) => {
+                Err(Error::Property { pointer: pointer.clone(), problem: problem.clone() })
+            }
+            _ => Ok(namespace),
+        },
         Ok(_) => Err(problem(format!("{shown} is a namespace of another type"))),
         Err(_) => Err(problem(format!("{shown} is not a namespace"))),
     }

@@ -22,7 +22,9 @@ pub use self::error::SpecError;
 pub use self::parse::{parse, parse_process, parse_resources};
 pub use self::template::{default_spec, rootless, template, to_pretty_json};
 pub use self::types::*;
-pub use self::validate::{sysctl_path, validate, validate_process, validate_resources};
+pub use self::validate::{
+    sysctl_owner, sysctl_path, validate, validate_process, validate_resources,
+};
 pub use self::words::{
     DeviceRuleType, DeviceType, IoPriorityClass, MemoryPolicyFlag, MemoryPolicyMode, NamespaceType,
     PersonalityDomain, RlimitType, RootfsPropagation, SchedulerFlag, SchedulerPolicy,

@@ -19,7 +19,7 @@ mod seccomp;
 mod sysctl;
 mod version;
 
-pub use self::sysctl::sysctl_path;
+pub use self::sysctl::{sysctl_owner, sysctl_path};
 use super::limits::{MAX_HOST_NAME, MAX_STEPS};
 use super::{Hook, Hooks, LinuxResources, NamespaceType, Process, Spec, SpecError};
 

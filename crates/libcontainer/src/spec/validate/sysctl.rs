@@ -28,22 +28,29 @@ pub(super) fn check(linux: &Linux) -> Check {
     Ok(())
 }
 
-/// The list of runc 1.5 (`validator.go`).
 fn check_name(linux: &Linux, name: &str) -> Result<(), String> {
+    let (kind, problem) = sysctl_owner(name)?;
+    if linux.has_namespace(kind) { Ok(()) } else { Err(problem) }
+}
+
+/// The kind of namespace that a parameter belongs to, and what is said where that is the host's: the list of runc 1.5
+/// (`validator.go`), and its words.
+///
+/// # Errors
+/// What is said of one that no container may set.
+pub fn sysctl_owner(name: &str) -> Result<(NamespaceType, String), String> {
     let Some(path) = sysctl_path(name) else {
         return Err(format!("sysctl {name:?} is not a name"));
     };
-    let needs = |kind: NamespaceType, problem: &str| {
-        if linux.has_namespace(kind) { Ok(()) } else { Err(format!("sysctl {name:?} {problem}")) }
-    };
+    let owner = |kind, problem| Ok((kind, format!("sysctl {name:?} {problem}")));
     if IPC.contains(&path.as_str()) || path.starts_with("fs/mqueue/") {
-        needs(NamespaceType::Ipc, "is not allowed in the hosts ipc namespace")
+        owner(NamespaceType::Ipc, "is not allowed in the hosts ipc namespace")
     } else if path.starts_with("net/") {
-        needs(NamespaceType::Network, "not allowed in host network namespace")
+        owner(NamespaceType::Network, "not allowed in host network namespace")
     } else if path.starts_with("user/") {
-        needs(NamespaceType::User, "not allowed without a user namespace")
+        owner(NamespaceType::User, "not allowed without a user namespace")
     } else if path == "kernel/domainname" {
-        needs(NamespaceType::Uts, "is not in a separate kernel namespace")
+        owner(NamespaceType::Uts, "is not in a separate kernel namespace")
     } else if path == "kernel/hostname" {
         Err(format!(
             "sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"
