@@ -197,7 +197,7 @@ fn process_rules_are_enforced() {
     let nofile = json!({ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 2 });
     all_refused(&[
         ("/process/args", json!([]), "", "args must not be empty"),
-        ("/process/args", json!([""]), "/process/args/0", "is empty"),
+        ("/process/args", json!([""]), "/process/args/0", r#"exec: "": executable file not found in $PATH"#),
         ("/process/cwd", json!(""), "", "Cwd property must not be empty"),
         ("/process/cwd", json!("tmp"), "", "Cwd must be an absolute path"),
         ("/process/env", json!(["A=b", "NAME"]), "/process/env/1", "missing '='"),
