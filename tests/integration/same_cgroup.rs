@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::harness::{TestResult, ensure_eq, table};
-use crate::host::Need::{self, Corten, NotOrdinaryUser, Root};
+use crate::host::Need::{self, Corten, NotMapped, NotOrdinaryUser, Root};
 use crate::inside::nothing_left;
 use crate::leaks;
 use crate::runtime::Runtime;
@@ -30,7 +30,7 @@ table! {
     delete_spares_who_is_below: [Root, PLACES, KEPT],
     delete_of_a_created_one_spares_who_is_below: [Root, PLACES, KEPT],
     end_of_run_spares_who_is_below: [Root, PLACES, KEPT],
-    forced_delete_ends_what_a_shared_pid_namespace_has_left: [Root, PLACES],
+    forced_delete_ends_what_a_shared_pid_namespace_has_left: [Root, PLACES, NotMapped("a new proc needs a pid namespace of its own")],
 }
 
 /// Starts a container in the cgroup of this test, or `below` it.

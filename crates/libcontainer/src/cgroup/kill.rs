@@ -2,7 +2,6 @@
 //!
 //! Runs in: runtime.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -55,11 +54,10 @@ impl Cgroup {
             return Ok(());
         }
         let place = |pid| host::cgroup_of(&format!("/proc/{pid}/cgroup")).ok();
-        let places: BTreeSet<_> = self.processes()?.into_iter().filter_map(place).collect();
-        let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+        let first = self.processes()?.into_iter().find_map(place);
         let problem = format!(
             "device or resource busy: in {} are processes that are not the container's, which --force kills: {}",
-            places.join(" and "),
+            first.as_ref().unwrap_or(&self.path).display(),
             self.describe_processes(),
         );
         Err(self.at("rmdir")(io::Error::new(io::ErrorKind::ResourceBusy, problem)))

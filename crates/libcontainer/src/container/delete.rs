@@ -71,15 +71,16 @@ impl Container {
             return self.destroy();
         }
         let lock = self.dir.lock(LOCK_DEADLINE)?;
-        match self.observe_locked(&lock)?.0 {
-            Status::Stopped => self.tear_down(lock, Delete::Stopped),
-            Status::Created => self.tear_down(lock, Delete::Created),
+        let how = match self.observe_locked(&lock)?.0 {
+            Status::Stopped => Delete::Stopped,
+            Status::Created => Delete::Created,
             status => {
                 let text =
                     format!("cannot delete container {} that is not stopped: {status}", self.id());
-                Err(self.wrong_status(status, text))
+                return Err(self.wrong_status(status, text));
             }
-        }
+        };
+        self.tear_down(lock, how)
     }
 
     /// Deletes it whatever its status.
@@ -97,6 +98,8 @@ impl Container {
         }
     }
 
+    /// Not inlined: it is large, and called from three places.
+    #[inline(never)]
     fn tear_down(&self, lock: Lock<'_>, how: Delete) -> Result<Vec<Error>, Error> {
         let record = &*self.latest()?;
         if record.may_have_hooks() {
