@@ -25,7 +25,8 @@ images() {
     find "$work/rootfs/bin" -type l -delete
     chroot "$work/rootfs" /bin/busybox --install /bin
     programs "$work/rootfs" /usr/bin/ipcs /usr/bin/pgrep
-    named $image '"Cmd": ["sh", "-c", "trap '\''exit 0'\'' TERM; while :; do sleep 1000 & wait; done"]'
+    # Containers see it, of which one looks whether a `sleep` is left.
+    named $image '"Cmd": ["sh", "-c", "trap '\''exit 0'\'' TERM; while :; do tail -f /dev/null & wait; done"]'
     named $tests/busybox:1.29-2
     named $tests/httpd:2.4.39-4 '"Cmd": ["sh", "-c", "echo httpd; exec httpd -f -p 80 -h /var/www"]'
     named $staging/hostnet-nginx-amd64:latest '"Cmd": ["httpd", "-f", "-p", "12003", "-h", "/var/www"]'
