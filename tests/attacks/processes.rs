@@ -64,6 +64,8 @@ impl<'a> Watcher<'a> {
         bundle.edit(|config| {
             grant(config, capabilities);
             probe::allow(config);
+            // What it may write to is not to be a program of the images, which all tests share.
+            config["root"]["readonly"] = json!(true);
         })?;
         let id = attack.runtime.new_id();
         let created = attack.runtime.create(&bundle, &id)?.ok()?;
@@ -93,6 +95,7 @@ impl<'a> Watcher<'a> {
     /// Has containers join its pid namespace, one after the other, as those of a pod do.
     fn has_others_join(&self, count: usize) -> TestResult {
         let bundle = self.attack.runtime.bundle_with(&["true"], |config| {
+            config["root"]["readonly"] = json!(true);
             bundle::remove(config, "/linux/namespaces", "type", "pid");
             bundle::add(
                 config,
