@@ -2,11 +2,11 @@
 //!
 //! Runs in: any process.
 
-use super::{Otherwise, Setting, warn_if};
-use crate::plan::types::{Origin, Remark};
+use super::{Otherwise, Setting};
+use crate::plan::types::Origin;
 use crate::spec::{LinuxBlockIo, LinuxThrottleDevice};
 
-pub(super) fn set(io: &LinuxBlockIo, settings: &mut Vec<Setting>, warnings: &mut Vec<Remark>) {
+pub(super) fn set(io: &LinuxBlockIo, settings: &mut Vec<Setting>) {
     if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
         settings.push(weight_setting("/linux/resources/blockIO/weight".into(), "", weight));
     }
@@ -40,13 +40,6 @@ pub(super) fn set(io: &LinuxBlockIo, settings: &mut Vec<Setting>, warnings: &mut
         "/linux/resources/blockIO/throttleWriteIOPSDevice",
         &io.throttle_write_iops_device,
         settings,
-    );
-    let leaf =
-        io.weight_device.iter().any(|device| device.leaf_weight.is_some_and(|weight| weight != 0));
-    warn_if(
-        leaf || io.leaf_weight.is_some_and(|weight| weight != 0),
-        "blockIO/leafWeight",
-        warnings,
     );
 }
 

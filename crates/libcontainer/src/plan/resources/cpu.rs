@@ -2,7 +2,7 @@
 //!
 //! Runs in: any process.
 
-use super::{Otherwise, Setting, warn_if};
+use super::{Otherwise, Setting};
 use crate::plan::types::Remark;
 use crate::spec::LinuxCpu;
 
@@ -37,10 +37,6 @@ pub(super) fn set(cpu: &LinuxCpu, settings: &mut Vec<Setting>, warnings: &mut Ve
             settings.push(Setting::new(origin, file, list.clone()));
         }
     }
-    let runtime = cpu.realtime_runtime.is_some_and(|runtime| runtime != 0);
-    warn_if(runtime, "cpu/realtimeRuntime", warnings);
-    let period = cpu.realtime_period.is_some_and(|period| period != 0);
-    warn_if(period, "cpu/realtimePeriod", warnings);
 }
 
 /// The burst may not exceed the quota. So it goes first, for a quota that shrinks; when the old quota is in its way, once more

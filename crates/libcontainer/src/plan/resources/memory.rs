@@ -2,8 +2,7 @@
 //!
 //! Runs in: any process.
 
-use super::{Setting, warn_if};
-use crate::plan::types::Remark;
+use super::Setting;
 use crate::spec::{LinuxMemory, SpecError};
 
 const LIMIT: &str = "/linux/resources/memory/limit";
@@ -11,16 +10,8 @@ const RESERVATION: &str = "/linux/resources/memory/reservation";
 const SWAP: &str = "/linux/resources/memory/swap";
 
 /// 0 is as absent: engines write it for what they do not set. -1 is no limit.
-pub(super) fn set(
-    memory: &LinuxMemory,
-    settings: &mut Vec<Setting>,
-    warnings: &mut Vec<Remark>,
-) -> Result<(), SpecError> {
+pub(super) fn set(memory: &LinuxMemory, settings: &mut Vec<Setting>) -> Result<(), SpecError> {
     let value = |value: Option<i64>| value.filter(|value| *value != 0);
-    warn_if(value(memory.kernel).is_some_and(|limit| limit > 0), "memory/kernel", warnings);
-    warn_if(value(memory.kernel_tcp).is_some_and(|limit| limit > 0), "memory/kernelTCP", warnings);
-    warn_if(memory.swappiness.is_some(), "memory/swappiness", warnings);
-    warn_if(memory.disable_oom_killer == Some(true), "memory/disableOOMKiller", warnings);
     // Before the limit: with swap still allowed, a limit below the use would swap out first.
     if let Some(swap) = swap_limit(memory)? {
         // Kernels without swap accounting have no file, and no swap to forbid or to allow.

@@ -77,17 +77,17 @@ pub fn settings(
     let mut settings = Vec::new();
     pids(resources.pids.as_ref(), &mut settings);
     if let Some(memory) = &resources.memory {
-        memory::set(memory, &mut settings, warnings)?;
+        memory::set(memory, &mut settings)?;
     }
     if let Some(block_io) = &resources.block_io {
-        block_io::set(block_io, &mut settings, warnings);
+        block_io::set(block_io, &mut settings);
     }
     if let Some(cpu) = &resources.cpu {
         cpu::set(cpu, &mut settings, warnings);
     }
     hugepages(&resources.hugepage_limits, &mut settings);
     resources.rdma.iter().for_each(|(device, limit)| settings.push(rdma(device, limit)));
-    network(resources, warnings);
+    without_effect(resources, warnings);
     unified::set(&resources.unified, &mut settings, warnings)?;
     Ok(settings)
 }
@@ -124,17 +124,31 @@ fn rdma(device: &str, limit: &LinuxRdma) -> Setting {
     Setting::new(Origin::member("/linux/resources/rdma", device), "rdma.max", text)
 }
 
-fn network(resources: &LinuxResources, warnings: &mut Vec<Remark>) {
-    let Some(network) = &resources.network else { return };
-    let class = network.class_id.is_some_and(|class| class != 0);
-    warn_if(class, "network/classID", warnings);
-    warn_if(!network.priorities.is_empty(), "network/priorities", warnings);
-}
-
-/// runc ignores without a word what only cgroup v1 had.
-fn warn_if(is_asked: bool, property: &str, warnings: &mut Vec<Remark>) {
-    if is_asked {
-        let text = "is ignored: only cgroup v1 had it";
-        warnings.push(Remark::new(format_args!("/linux/resources/{property}"), text));
+/// What only cgroup v1 had: runc ignores it without a word.
+fn without_effect(resources: &LinuxResources, warnings: &mut Vec<Remark>) {
+    let mut warn_if = |is_asked: bool, property: &str| {
+        if is_asked {
+            let text = "is ignored: only cgroup v1 had it";
+            warnings.push(Remark::new(format_args!("/linux/resources/{property}"), text));
+        }
+    };
+    if let Some(memory) = &resources.memory {
+        warn_if(memory.kernel.is_some_and(|limit| limit > 0), "memory/kernel");
+        warn_if(memory.kernel_tcp.is_some_and(|limit| limit > 0), "memory/kernelTCP");
+        warn_if(memory.swappiness.is_some(), "memory/swappiness");
+        warn_if(memory.disable_oom_killer == Some(true), "memory/disableOOMKiller");
+    }
+    if let Some(io) = &resources.block_io {
+        let of_devices = io.weight_device.iter().map(|device| device.leaf_weight);
+        let mut weights = of_devices.chain([io.leaf_weight]).flatten();
+        warn_if(weights.any(|weight| weight != 0), "blockIO/leafWeight");
+    }
+    if let Some(cpu) = &resources.cpu {
+        warn_if(cpu.realtime_runtime.is_some_and(|time| time != 0), "cpu/realtimeRuntime");
+        warn_if(cpu.realtime_period.is_some_and(|time| time != 0), "cpu/realtimePeriod");
+    }
+    if let Some(network) = &resources.network {
+        warn_if(network.class_id.is_some_and(|class| class != 0), "network/classID");
+        warn_if(!network.priorities.is_empty(), "network/priorities");
     }
 }

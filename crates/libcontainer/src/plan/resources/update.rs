@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Setting, settings};
+use super::{Setting, settings, without_effect};
 use crate::plan::types::Remark;
 use crate::spec::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
@@ -39,8 +39,8 @@ impl Update {
         let before = settings(recorded, &mut Vec::new())?;
         let (mut warnings, mut of_asked) = (Vec::new(), Vec::new());
         let mut settings = settings(&merged, &mut warnings)?;
-        // What has no effect is not merged. That it may mean nothing by itself (a swap limit without a memory limit) is no error here.
-        super::settings(asked, &mut of_asked).ok();
+        // It is not merged.
+        without_effect(asked, &mut of_asked);
         of_asked.retain(|remark| !warnings.contains(remark));
         warnings.append(&mut of_asked);
         let asked = Asked(json!({ "linux": { "resources": asked } }));
