@@ -224,6 +224,18 @@ pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, Error> {
     read().map_err(|errno: rustix::io::Errno| Error::os(format!("read {path}"), errno))
 }
 
+/// By the text alone; the current directory is looked up for a relative one.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::os("the current directory", source))
+}
+
+/// The processes that `/proc` shows, in no order.
+pub(crate) fn all_pids() -> Result<Vec<i32>, Error> {
+    let entries = std::fs::read_dir("/proc").map_err(|source| Error::os("read /proc", source))?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

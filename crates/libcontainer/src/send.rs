@@ -7,9 +7,10 @@
 //! Runs in: runtime.
 
 use std::fs;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sys::wait;
 
@@ -25,6 +26,16 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
         // The no of AppArmor; that of the kernel itself is EPERM.
         Err(Errno::ACCESS) if leave_profile() => wait::send_signal(pidfd, number),
         sent => sent,
+    }
+}
+
+/// Sends it to the process of this pid that `is_meant` holds for. That is asked when it is open, for the number may have been given
+/// to somebody else before. One that has ended meanwhile is no error.
+pub fn send_to(pid: i32, number: i32, is_meant: impl FnOnce() -> bool) -> Result<(), Errno> {
+    let opened = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    match opened.filter(|_| is_meant()).map(|pidfd| send_signal(pidfd.as_fd(), number)) {
+        None | Some(Err(Errno::SRCH)) => Ok(()),
+        Some(sent) => sent,
     }
 }
 

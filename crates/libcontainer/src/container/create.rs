@@ -3,7 +3,6 @@
 //! Runs in: runtime.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use corten_plan::Handle;
@@ -15,7 +14,7 @@ use super::undo::{self, Left, Undo};
 use super::{Container, ContainerProcess, CreateOptions, filter};
 use crate::cgroup::systemd;
 use crate::error::Error;
-use crate::host::Facts;
+use crate::host::{self, Facts};
 use crate::intel_rdt::Rdt;
 use crate::network::Devices;
 use crate::plan::{self, ExecBase, LateSteps, Plan, Request};
@@ -212,7 +211,7 @@ fn prepare(options: &CreateOptions, start_at_once: bool) -> Result<(Bundle, Fact
     let span = Span::begin(trace, "load config.json");
     let mut bundle = Bundle::load(&options.bundle)?;
     if options.notify {
-        notify::add(&mut bundle, &absolute(&options.root)?.join(&options.id));
+        notify::add(&mut bundle, &host::absolute(&options.root)?.join(&options.id));
     }
     drop(span);
     let span = Span::begin(trace, "host facts");
@@ -245,11 +244,6 @@ impl CreateOptions {
             preserve_fds: self.preserve_fds,
         }
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(path)
-        .map_err(|source| Error::Os { call: "the current directory".into(), source })
 }
 
 /// Whether the plan has hooks with an environment in it.

@@ -4,14 +4,16 @@
 //!
 //! Runs in: runtime.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags, Stat};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::io::Errno;
 
 use super::kill::KILL_DEADLINE;
 use super::{Container, LiveInit};
 use crate::error::Error;
+use crate::host;
+use crate::send;
 use crate::signal::Signal;
 use crate::state::Status;
 use crate::sys::namespace;
@@ -30,7 +32,8 @@ impl Container {
         if init.has_ended() {
             return Ok(Vec::new());
         }
-        let mut pids: Vec<i32> = all_pids()?.into_iter().filter(|pid| is_in(*pid, own)).collect();
+        let mut pids: Vec<i32> =
+            host::all_pids()?.into_iter().filter(|pid| is_in(*pid, own)).collect();
         pids.sort_unstable();
         Ok(pids)
     }
@@ -45,24 +48,17 @@ impl Container {
                 "container {} has neither a cgroup nor a pid namespace of its own: only its init gets {signal}",
                 self.id()
             );
-            return send(&init.pidfd, signal);
+            return send_to_init(&init, signal);
         }
         if signal == Signal::KILL {
             // The end of the namespace's init is the end of all in it (pid_namespaces(7)).
-            send(&init.pidfd, signal)?;
+            send_to_init(&init, signal)?;
             return wait_for_end(&init);
         }
         let Some(own) = namespace_of(init.pid) else { return Ok(()) };
         for pid in self.members(&init)? {
-            let Some(pidfd) = Pid::from_raw(pid)
-                .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
-            else {
-                continue;
-            };
-            // Looked at once more: the number may have been given to somebody else before it was opened.
-            if is_in(pid, own) {
-                send(&pidfd, signal)?;
-            }
+            let sent = send::send_to(pid, signal.number(), || is_in(pid, own));
+            sent.map_err(|errno| not_sent(signal, errno))?;
         }
         Ok(())
     }
@@ -77,14 +73,15 @@ pub(super) fn wait_for_end(init: &LiveInit) -> Result<(), Error> {
     Err(Error::Timeout { what, seconds: KILL_DEADLINE.as_secs() })
 }
 
-fn send(pidfd: &OwnedFd, signal: Signal) -> Result<(), Error> {
-    match crate::send::send_signal(pidfd.as_fd(), signal.number()) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(errno) => Err(Error::Os {
-            call: format!("send {signal} to a process of the container"),
-            source: errno.into(),
-        }),
+fn send_to_init(init: &LiveInit, signal: Signal) -> Result<(), Error> {
+    match send::send_signal(init.pidfd.as_fd(), signal.number()) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(not_sent(signal, errno)),
     }
+}
+
+fn not_sent(signal: Signal, errno: Errno) -> Error {
+    Error::os(format!("send {signal} to a process of the container"), errno)
 }
 
 /// Device and inode of a namespace.
@@ -111,11 +108,4 @@ fn is_in(pid: i32, own: Identity) -> bool {
         next = namespace::parent(namespace.as_fd()).ok();
     }
     false
-}
-
-fn all_pids() -> Result<Vec<i32>, Error> {
-    let read = std::fs::read_dir("/proc");
-    let entries = read.map_err(|source| Error::Os { call: "read /proc".into(), source })?;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
 }

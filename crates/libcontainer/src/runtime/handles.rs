@@ -108,8 +108,7 @@ pub(crate) fn argument(all: &[(Handle, BorrowedFd<'_>)]) -> Result<CString, Erro
         found.map_or_else(|| "-".to_owned(), |(_, fd)| fd.as_raw_fd().to_string())
     });
     let argument = numbers.collect::<Vec<_>>().join(",");
-    CString::new(argument)
-        .map_err(|error| Error::Os { call: "name the fds of init".into(), source: error.into() })
+    CString::new(argument).map_err(|error| Error::os("name the fds of init", error))
 }
 
 /// runc looks at each, so that a wrong count is an error here and not a missing fd in the container.

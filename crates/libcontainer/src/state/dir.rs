@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::{ContainerId, Record};
 use crate::error::Error;
+use crate::host;
 
 const INTENT: &str = "intent.json";
 const STATE: &str = "state.json";
@@ -29,6 +30,7 @@ const RECORD_LIMIT: u64 = 64 << 20;
 /// An open container directory.
 #[derive(Debug)]
 pub(crate) struct StateDir {
+    /// Absolute: the program's working directory may change while the container is there.
     path: PathBuf,
     root: OwnedFd,
     name: String,
@@ -73,7 +75,7 @@ impl StateDir {
     /// # Errors
     /// [`Error::Exists`] when the id is taken.
     pub fn create(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        let root = &absolute(root)?;
+        let root = &host::absolute(root)?;
         let root_fd = match open_dir(root) {
             Err(Errno::NOENT) => make_root(root)?,
             opened => opened.map_err(|errno| failed("open", root, errno))?,
@@ -106,7 +108,7 @@ impl StateDir {
     /// [`Error::NotFound`] when there is none.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let not_found = || Error::NotFound { id: id.to_string() };
-        let root = &absolute(root)?;
+        let root = &host::absolute(root)?;
         let root_fd = match open_dir(root) {
             Err(Errno::NOENT) => return Err(not_found()),
             opened => opened.map_err(|errno| failed("open", root, errno))?,
@@ -397,15 +399,6 @@ fn make_root(root: &Path) -> Result<OwnedFd, Error> {
         .create(root)
         .map_err(|source| Error::State { action: "make", path: root.into(), source })?;
     open_dir(root).map_err(|errno| failed("open", root, errno))
-}
-
-/// The program's working directory may change while the container is there.
-fn absolute(root: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(root).map_err(|source| Error::State {
-        action: "find",
-        path: root.into(),
-        source,
-    })
 }
 
 fn failed(action: &'static str, path: &Path, errno: Errno) -> Error {

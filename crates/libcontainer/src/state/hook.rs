@@ -6,18 +6,18 @@
 //!
 //! Runs in: runtime.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{ProcessStat, StateDir, boot_id};
 use crate::error::Error;
-use crate::send::send_signal;
+use crate::host;
+use crate::send::send_to;
 
 /// Those that run in the runtime's namespaces.
 const KINDS: [&str; 4] = ["prestart", "createRuntime", "poststart", "poststop"];
@@ -135,25 +135,14 @@ impl Announced {
 
     /// Kills each of them that is found, and says how many there were.
     fn kill_members(&self, kind: &str) -> Result<usize, Error> {
-        let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let mut count = 0;
-        for pid in pids.filter(|pid| self.has(*pid)) {
-            count += 1;
-            let pidfd = Pid::from_raw(pid).and_then(|it| pidfd_open(it, PidfdFlags::empty()).ok());
-            // Looked at once more: the number may have been given to somebody else before it was opened.
-            let killed = match pidfd.filter(|_| self.has(pid)) {
-                Some(pidfd) => send_signal(pidfd.as_fd(), libc::SIGKILL),
-                None => Ok(()),
-            };
-            if let Err(errno) = killed
-                && errno != Errno::SRCH
-            {
-                let call = format!("kill process {pid} of a {kind} hook");
-                return Err(Error::Os { call, source: errno.into() });
-            }
+        let mut pids = host::all_pids()?;
+        pids.retain(|pid| self.has(*pid));
+        for pid in &pids {
+            send_to(*pid, libc::SIGKILL, || self.has(*pid)).map_err(|errno| {
+                Error::os(format!("kill process {pid} of a {kind} hook"), errno)
+            })?;
         }
-        Ok(count)
+        Ok(pids.len())
     }
 
     /// Whether it is of the hook, which was the leader of its session, and lives: a zombie is killed already.
