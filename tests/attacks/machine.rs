@@ -2,6 +2,7 @@
 //!
 //! Runs in: any process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -259,6 +260,23 @@ fn sizes(log: &str) -> Vec<(String, usize)> {
         let (call, _) = line.rsplit_once(") = ")?;
         call.rsplit_once(", ")?.1.parse().ok()
     };
-    let calls = log.lines().filter(|line| line.contains("bpf("));
-    calls.map(|line| (line.to_owned(), size(line).unwrap_or(0))).collect()
+    let calls = whole_lines(log).into_iter().filter(|line| line.contains("bpf("));
+    calls.map(|line| (line.clone(), size(&line).unwrap_or(0))).collect()
+}
+
+/// The lines of strace, each after the pid: a call during which another process was reported is written in two.
+fn whole_lines(log: &str) -> Vec<String> {
+    let mut begun = BTreeMap::new();
+    let mut whole = Vec::new();
+    for (pid, line) in log.lines().filter_map(|line| line.split_once(' ')) {
+        if let Some(begin) = line.strip_suffix(" <unfinished ...>") {
+            begun.insert(pid, begin.trim_start());
+        } else if let (Some((_, end)), Some(begin)) = (line.split_once(" resumed>"), begun.get(pid))
+        {
+            whole.push(format!("{begin}{end}"));
+        } else {
+            whole.push(line.trim_start().to_owned());
+        }
+    }
+    whole
 }
