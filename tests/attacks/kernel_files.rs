@@ -3,11 +3,9 @@
 //! Runs in: any process.
 
 use std::fs::{self, Permissions};
-use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Failed;
 use nix::mount::{MsFlags, mount};
@@ -17,6 +15,7 @@ use serde_json::{Value, json};
 use crate::attack::{Attack, attacks, in_own_mounts};
 use crate::bundle::{self, Bundle, add};
 use crate::harness::TestResult;
+use crate::holder::Holder;
 use crate::host::Need::{Namespace, Root};
 use crate::inside::{bind, tmpfs};
 use crate::probe;
@@ -167,48 +166,26 @@ fn mount_over_a_part_of_procfs_is_refused(attack: &Attack<'_>) -> TestResult {
     Ok(())
 }
 
-/// A process in a mount namespace of its own, whose /proc has links to `victim` at the names that a runtime writes to.
-struct Liar(Child);
-
-impl Liar {
-    fn new(victim: &Path) -> Result<Self, Failed> {
-        let script = "mount -t tmpfs lie /proc && mkdir /proc/self && ln -s \"$0\" /proc/self/timens_offsets \
-            && ln -s \"$0\" /proc/self/oom_score_adj && mkdir /proc/self/fd \
-            && for number in $(seq 3 40); do ln -s \"$0\" /proc/self/fd/$number; done && echo x && exec sleep 1000";
-        let process = Command::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-c", script])
-            .arg(victim)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut liar = Self(process);
-        liar.0.stdout.as_mut().ok_or("no output")?.read_exact(&mut [0; 1])?;
-        Ok(liar)
-    }
-
-    fn namespace(&self) -> String {
-        format!("/proc/{}/ns/mnt", self.0.id())
-    }
-
-    fn is_joined_by(&self, config: &mut Value) {
-        bundle::remove(config, "/linux/namespaces", "type", "mount");
-        let namespace = json!({ "type": "mount", "path": self.namespace() });
-        add(config, "/linux/namespaces", namespace);
-    }
+/// Whose /proc has links to `victim` at the names that a runtime writes to.
+fn liar(victim: &Path) -> Result<Holder, Failed> {
+    let script = "mount -t tmpfs lie /proc && mkdir /proc/self && ln -s \"$0\" /proc/self/timens_offsets \
+        && ln -s \"$0\" /proc/self/oom_score_adj && mkdir /proc/self/fd \
+        && for number in $(seq 3 40); do ln -s \"$0\" /proc/self/fd/$number; done";
+    Holder::new(script, victim)
 }
 
-impl Drop for Liar {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
+fn join(config: &mut Value, namespace: &str) {
+    bundle::remove(config, "/linux/namespaces", "type", "mount");
+    add(config, "/linux/namespaces", json!({ "type": "mount", "path": namespace }));
 }
 
 /// Who is root in a mount namespace of its own has the runtime write to a file of the host, and believe that all is well.
 fn proc_of_a_joined_mount_namespace_is_not_written_to(attack: &Attack<'_>) -> TestResult {
     let victim = attack.runtime.directory().join("victim");
     fs::write(&victim, "whole")?;
-    let liar = Liar::new(&victim)?;
-    let namespace = fs::File::open(liar.namespace())?;
+    let liar = liar(&victim)?;
+    let path = format!("/proc/{}/ns/mnt", liar.pid()?);
+    let namespace = fs::File::open(&path)?;
     in_own_mounts(|| {
         setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)?;
         Ok(fs::write("/proc/self/timens_offsets", "boottime 1 0")?)
@@ -220,7 +197,7 @@ fn proc_of_a_joined_mount_namespace_is_not_written_to(attack: &Attack<'_>) -> Te
     let script = "cut -d. -f1 /proc/uptime; cat /proc/self/oom_score_adj";
     for is_mapped in [true, false] {
         let bundle = attack.runtime.bundle_with(&["sh", "-c", script], |config| {
-            liar.is_joined_by(config);
+            join(config, &path);
             add(config, "/linux/namespaces", json!({ "type": "time" }));
             config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 7_000_000 } });
             config["process"]["oomScoreAdj"] = json!(500);
@@ -248,8 +225,9 @@ fn modes_are_not_set_through_a_joined_mount_namespace(attack: &Attack<'_>) -> Te
     let (closed, open) = (Permissions::from_mode(0o600), Permissions::from_mode(0o755));
     let mode = || -> Result<u32, Failed> { Ok(victim.metadata()?.permissions().mode() & 0o777) };
     fs::set_permissions(&victim, closed.clone())?;
-    let liar = Liar::new(&victim)?;
-    let namespace = fs::File::open(liar.namespace())?;
+    let liar = liar(&victim)?;
+    let path = format!("/proc/{}/ns/mnt", liar.pid()?);
+    let namespace = fs::File::open(&path)?;
     in_own_mounts(|| {
         setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)?;
         Ok(fs::set_permissions("/proc/self/fd/7", open)?)
@@ -258,7 +236,7 @@ fn modes_are_not_set_through_a_joined_mount_namespace(attack: &Attack<'_>) -> Te
     fs::set_permissions(&victim, closed)?;
 
     let bundle = attack.runtime.bundle_with(&["stat", "-c", "%a", "/etc"], |config| {
-        liar.is_joined_by(config);
+        join(config, &path);
         tmpfs(config, "/etc", &["tmpcopyup"]);
     })?;
     let outcome = attack.run_by(&bundle, &probe::without("fchmodat2")?)?;

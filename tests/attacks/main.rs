@@ -18,6 +18,7 @@
 mod shared {
     pub mod bundle;
     pub mod harness;
+    pub mod holder;
     pub mod host;
     pub mod inside;
     pub mod leaks;
@@ -27,7 +28,9 @@ mod shared {
     pub mod runtime;
 }
 // The harness's files know each other by these names.
-use shared::{bundle, harness, host, inside, leaks, mapped, ordinary_user, outside, runtime};
+use shared::{
+    bundle, harness, holder, host, inside, leaks, mapped, ordinary_user, outside, runtime,
+};
 
 mod attack;
 mod confinement;

@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod bundle;
 mod harness;
+mod holder;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]
 mod host;
 #[allow(dead_code, reason = "a vocabulary for the tests: not every word is in use")]

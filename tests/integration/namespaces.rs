@@ -3,12 +3,14 @@
 //! Runs in: any process.
 
 use std::fs;
+use std::path::Path;
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::bundle::{self, add};
 use crate::harness::{TestResult, ensure, ensure_eq, table};
+use crate::holder::Holder;
 use crate::host::Need::{Corten, Namespace, NotOn, PureCgroup2, Root};
 use crate::inside::{field, namespace_of, proc_file, refusal, refuses, sh};
 use crate::runtime::Runtime;
@@ -244,49 +246,15 @@ fn joined_time_namespace_is_that_of_the_path(runtime: &Runtime) -> TestResult {
     Ok(())
 }
 
-/// A process in a mount namespace of its own, with a file that is seen in it alone.
-struct Holder {
-    process: std::process::Child,
-    directory: std::path::PathBuf,
-}
-
-impl Holder {
-    fn new(runtime: &Runtime) -> Result<Self, Failed> {
-        Self::after(runtime, "true")
-    }
-
-    /// `script`: more that is done in it.
-    fn after(runtime: &Runtime, script: &str) -> Result<Self, Failed> {
-        use std::io::Read as _;
-        let directory = runtime.directory().join("held");
-        fs::create_dir_all(&directory)?;
-        let script = format!(
-            "mount -t tmpfs held \"$0\" && touch \"$0/here\" && {script} && echo x && exec sleep 1000"
-        );
-        let mut process = std::process::Command::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-c", &script])
-            .arg(&directory)
-            .stdout(std::process::Stdio::piped())
-            .spawn()?;
-        let mut ready = [0; 1];
-        process.stdout.as_mut().ok_or("no output")?.read_exact(&mut ready)?;
-        Ok(Self { process, directory })
-    }
-
-    fn pid(&self) -> Result<i32, Failed> {
-        Ok(self.process.id().try_into()?)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+/// Whose mount namespace has a file in `directory` that is seen in it alone.
+fn holder_of_a_file(directory: &Path) -> Result<Holder, Failed> {
+    fs::create_dir(directory)?;
+    Holder::new("mount -t tmpfs held \"$0\" && touch \"$0/here\"", directory)
 }
 
 fn joined_mount_namespace_is_that_of_the_path(runtime: &Runtime) -> TestResult {
-    let holder = Holder::new(runtime)?;
+    let directory = runtime.directory().join("held");
+    let holder = holder_of_a_file(&directory)?;
     let pid = holder.pid()?;
     let namespace = namespace_of(pid, "mnt")?;
     let seen = sh(
@@ -294,19 +262,19 @@ fn joined_mount_namespace_is_that_of_the_path(runtime: &Runtime) -> TestResult {
         "readlink /proc/self/ns/mnt; ls /held; ls -d /bin /proc/self",
         |config| {
             join(config, "mount", pid);
-            let bind = json!({ "destination": "/held", "type": "bind", "source": holder.directory, "options": ["bind"] });
+            let bind = json!({ "destination": "/held", "type": "bind", "source": directory, "options": ["bind"] });
             add(config, "/mounts", bind);
         },
     )?;
     ensure_eq!(seen, format!("{namespace}\nhere\n/bin\n/proc/self\n"));
-    ensure!(!holder.directory.join("here").exists(), "a mount has come out of the namespace");
+    ensure!(!directory.join("here").exists(), "a mount has come out of the namespace");
     Ok(())
 }
 
 fn joined_mount_namespace_needs_no_procfs(runtime: &Runtime) -> TestResult {
     for no_pivot in [false, true] {
         // Each leaves its namespace with another root.
-        let holder = Holder::after(runtime, "mount -t tmpfs none /proc")?;
+        let holder = Holder::new("mount -t tmpfs none /proc", runtime.directory())?;
         let pid = holder.pid()?;
         let bundle = runtime.bundle_with(&["grep", " /new ", "/proc/self/mountinfo"], |config| {
             join(config, "mount", pid);

@@ -8,13 +8,13 @@ use std::fs;
 
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{TestResult, ensure_eq, table};
 use crate::host::Need::{self, Corten, NotMapped, NotOrdinaryUser, Root};
 use crate::inside::nothing_left;
 use crate::leaks;
-use crate::runtime::Runtime;
+use crate::runtime::{Outcome, Runtime};
 
 const PLACES: Need = NotOrdinaryUser("chooses where in the hierarchy a cgroup is");
 const BY_ID: Need = Corten("the others go by the path alone");
@@ -42,13 +42,15 @@ fn start(runtime: &Runtime, below: &str) -> Result<String, Failed> {
 
 fn create(runtime: &Runtime, below: &str) -> Result<String, Failed> {
     let id = runtime.new_id();
-    let bundle = runtime.bundle_with(&["sleep", "1000"], |config| {
-        config["linux"]["cgroupsPath"] = json!(format!("/{}{below}", runtime.marker()));
-        // A controller is in the way of a cgroup below.
-        config["linux"]["resources"] = json!({});
-    })?;
+    let bundle = runtime.bundle_with(&["sleep", "1000"], |config| put(runtime, config, below))?;
     runtime.create(&bundle, &id)?.ok()?;
     Ok(id)
+}
+
+fn put(runtime: &Runtime, config: &mut Value, below: &str) {
+    config["linux"]["cgroupsPath"] = json!(format!("/{}{below}", runtime.marker()));
+    // A controller is in the way of a cgroup below.
+    config["linux"]["resources"] = json!({});
 }
 
 fn kill_init(runtime: &Runtime, id: &str) -> TestResult {
@@ -69,16 +71,19 @@ fn left_behind(runtime: &Runtime) -> Result<String, Failed> {
 }
 
 fn delete_spares_who_has_made_the_cgroup_anew(runtime: &Runtime) -> TestResult {
-    let (first, second) = (left_behind(runtime)?, start(runtime, "")?);
-    runtime.delete(&first)?.ok()?;
-    ensure_eq!(runtime.status(&second)?, "running");
-    ensure_eq!(runtime.containers(), [second]);
-    Ok(())
+    is_deleted_alone(runtime, Runtime::delete)
 }
 
 fn forced_delete_spares_who_has_made_the_cgroup_anew(runtime: &Runtime) -> TestResult {
+    is_deleted_alone(runtime, Runtime::delete_force)
+}
+
+fn is_deleted_alone(
+    runtime: &Runtime,
+    delete: fn(&Runtime, &str) -> Result<Outcome, Failed>,
+) -> TestResult {
     let (first, second) = (left_behind(runtime)?, start(runtime, "")?);
-    runtime.delete_force(&first)?.ok()?;
+    delete(runtime, &first)?.ok()?;
     ensure_eq!(runtime.status(&second)?, "running");
     ensure_eq!(runtime.containers(), [second]);
     Ok(())
@@ -125,10 +130,8 @@ fn delete_of_a_created_one_spares_who_is_below(runtime: &Runtime) -> TestResult 
 
 fn end_of_run_spares_who_is_below(runtime: &Runtime) -> TestResult {
     let id = runtime.new_id();
-    let bundle = runtime.bundle_with(&["sh", "-c", "echo ready; sleep 1000"], |config| {
-        config["linux"]["cgroupsPath"] = json!(format!("/{}", runtime.marker()));
-        config["linux"]["resources"] = json!({});
-    })?;
+    let script = ["sh", "-c", "echo ready; sleep 1000"];
+    let bundle = runtime.bundle_with(&script, |config| put(runtime, config, ""))?;
     let run = runtime.command(["run", "--bundle"]).arg(bundle.path()).arg(&id).spawn()?;
     runtime.wait_until("the process", || Ok(run.stdout() == "ready\n"))?;
     let second = start(runtime, "/below")?;
